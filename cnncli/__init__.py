@@ -1,0 +1,22 @@
+"""cnncli: image analysis on convolutional networks, from the command line and as a library.
+
+from cnncli import Predictor
+records = Predictor("classify")(["photo.jpg"])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnncli.run.predictor import Predictor
+
+__version__ = "0.1.0"
+__all__ = ["Predictor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded when asked for: the command line imports this package too, and its help must not wait for NumPy
+    if name == "Predictor":
+        from cnncli.run.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(f"module 'cnncli' has no attribute {name!r}")

@@ -1,0 +1,53 @@
+"""The one table of tasks, backbones and models: plain data, so that help and completion import nothing heavy.
+
+Adding a backbone: one file in `nn/backbones/` and one line here. Adding a task: `tasks/x.py`, `cli/x.py`,
+a record in `results.py` and one line here. Code is named as "module:attribute" and imported when used.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    summary: str
+    analyser: str  # class in `tasks/`, see tasks.base.Task
+    options: str  # dataclass of the options that change its answers
+    network: str  # function in `nn/assemble`: backbone, head, classes -> model
+    default_model: str
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model whose weights are in the repository; the rest is in the header of its file."""
+
+    task: str
+    summary: str
+
+
+TASKS: dict[str, TaskEntry] = {
+    "classify": TaskEntry(
+        "What is in the photo: the best labels of a list of classes.",
+        analyser="cnncli.tasks.classify:Classify",
+        options="cnncli.tasks.classify:ClassifyOptions",
+        network="cnncli.nn.assemble:classifier",
+        default_model="efficientnet_lite2",
+    ),
+}
+
+BACKBONES: dict[str, str] = {
+    "efficientnet_lite0": "cnncli.nn.backbones.efficientnet_lite:lite0",
+    "efficientnet_lite2": "cnncli.nn.backbones.efficientnet_lite:lite2",
+}
+
+MODELS: dict[str, ModelEntry] = {
+    "efficientnet_lite2": ModelEntry("classify", "EfficientNet-Lite2, 260 px, 1000 ImageNet classes (default)"),
+    "efficientnet_lite0": ModelEntry("classify", "EfficientNet-Lite0, 224 px, 1000 ImageNet classes (fast)"),
+}
+
+
+def resolve(reference: str) -> Any:
+    """The object behind "module:attribute"."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,103 @@
+"""Options of a run, checked once where they enter."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cnncli.errors import UsageError
+
+ENGINES = ("auto", "onnx", "torch")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+SHARD = re.compile(r"(\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` (from 0) of `count`: the inputs whose index leaves `number` when divided by `count`."""
+
+    number: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.count:
+            raise UsageError(
+                f"--shard {self}: shards of {self.count} are 0/{self.count} to {self.count - 1}/{self.count}"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def has(self, index: int) -> bool:
+        return index % self.count == self.number
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        match = SHARD.fullmatch(text)
+        if match is None or int(match[2]) == 0:
+            raise UsageError(f"--shard {text}: write it as I/N, such as 0/4, or auto")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Where and how a model runs. `weights` is a file; otherwise `model` names one (None: the task's default)."""
+
+    model: str | None = None
+    weights: Path | None = None
+    device: str = "auto"
+    engine: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.model and self.weights:
+            raise UsageError("--model and --weights both name a model; give one of them")
+        if not DEVICE.fullmatch(self.device):
+            raise UsageError(f"--device {self.device}: choose auto, cpu, cuda, cuda:N or mps")
+        _choice("--engine", self.engine, ENGINES)
+        _choice("--precision", self.precision, PRECISIONS)
+        if self.engine == "onnx" and self.precision in ("fp16", "bf16"):
+            raise UsageError(f"--precision {self.precision} needs --engine torch; the onnx engine computes in fp32")
+        if self.engine == "onnx" and self.device not in ("auto", "cpu"):
+            raise UsageError(f"--device {self.device} needs --engine torch; the onnx engine runs on the CPU")
+        _at_least("--threads", self.threads, 1)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How inputs stream through: batching, workers, limits. None of it changes an answer."""
+
+    batch_size: int | None = None  # None: what the engine prefers
+    workers: int | None = None  # None: one per core
+    max_pixels: int = 178_956_970
+    decode_timeout: float = 30.0  # seconds
+    shard: Shard = Shard()
+    frames: str = "first"
+
+    def __post_init__(self) -> None:
+        _at_least("--batch-size", self.batch_size, 1)
+        _at_least("--workers", self.workers, 1)
+        _at_least("--max-pixels", self.max_pixels, 1)
+        _choice("--frames", self.frames, ("first", "all"))
+        if self.decode_timeout <= 0:
+            raise UsageError(f"--decode-timeout {self.decode_timeout:g}: give a time above 0 seconds")
+
+
+def options_digest(task_options: Any, **choices: Any) -> str:
+    """Twelve hex digits that change when an option changes that an answer depends on."""
+    entries = {**asdict(task_options), **choices}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{option} {value}: choose {', '.join(choices[:-1])} or {choices[-1]}")
+
+
+def _at_least(option: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"{option} {value}: give at least {least}")

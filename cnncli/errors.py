@@ -1,0 +1,60 @@
+"""Every error that a user can meet, each with the exit code that a shell script sees.
+
+The message is one sentence that names the thing and the way out; only `cli` prints it.
+"""
+
+
+class CnncliError(Exception):
+    """Base of all expected errors; anything else that escapes is a bug (exit code 70)."""
+
+    exit_code = 1
+
+
+class InputError(CnncliError):
+    """One input can't be read or analysed: its record says so and the run goes on."""
+
+    exit_code = 1
+
+
+class UsageError(CnncliError):
+    """The command can't run as it was asked: found before anything runs."""
+
+    exit_code = 2
+
+
+class WeightsError(CnncliError):
+    """Weights are missing, corrupt or made for another task."""
+
+    exit_code = 3
+
+
+class DeviceError(CnncliError):
+    """The device asked for is absent, or out of memory even for a single image."""
+
+    exit_code = 4
+
+
+class OutOfMemoryError(CnncliError):
+    """One call of an engine did not fit; the run answers by halving the batch."""
+
+    exit_code = 4
+
+
+class OutputError(CnncliError):
+    """A result can't be written (disk full, permission); the run can be resumed."""
+
+    exit_code = 74
+
+
+class OutputClosedError(CnncliError):
+    """The reader of standard output has gone (`| head`): the run ends quietly."""
+
+    exit_code = 0
+
+
+class InterruptedRunError(CnncliError):
+    """Ctrl-C (130) or SIGTERM (143): what was recorded stays, `--resume` goes on."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
