@@ -1,0 +1,158 @@
+"""Weights files: one `.safetensors` holds tensors, metadata and the ONNX graph of a model.
+
+Layout: 8-byte little-endian header length, JSON header, raw tensors. Two keys of the header's metadata are ours:
+`cnncli` (JSON: task, backbone, classes, input recipe, licence, source, SHA-256 of the tensors) and `graph` (base64).
+Nothing here unpickles anything.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnncli.errors import OutputError, WeightsError
+from cnncli.io.atomic import write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMAT = 1  # of the metadata; a file from a later format is refused with a clear sentence
+HEADER_LIMIT = 100_000_000  # bytes, as in the safetensors library
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a weights file says of itself. `recipe` holds the geometry of preprocessing (see its task).
+
+    `mean` and `std` (in 0..255) are inside the graph already; they are kept for people and for training.
+    """
+
+    name: str
+    task: str
+    backbone: str
+    head: Mapping[str, Any]
+    classes: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    outputs: tuple[str, ...]
+    licence: str
+    source: Mapping[str, Any]
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> "ModelInfo":
+        values = {name: entries[name] for name in cls.__dataclass_fields__}
+        for name in ("classes", "mean", "std", "outputs"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file whose tensors have been checked against the hash in its header."""
+
+    path: Path
+    info: ModelInfo
+    sha256: str  # of the whole file, as sha256sum prints it
+    tensors: Mapping[str, "np.ndarray"]  # as stored, mostly float16
+    graph: bytes | None
+
+
+def read_info(path: Path) -> ModelInfo:
+    """The metadata alone: reads the header, never the tensors."""
+    return _parse_info(path, _read_header(path))
+
+
+def load_weights(path: Path) -> Weights:
+    """Read and check a weights file. WeightsError where it is missing, damaged or not one of ours."""
+    header = _read_header(path)
+    info = _parse_info(path, header)
+    stated = json.loads(header["cnncli"])["tensors_sha256"]
+    with ThreadPoolExecutor(1) as pool:  # hashing releases the GIL: it overlaps with reading the tensors
+        hashes = pool.submit(file_hashes, path)
+        tensors = _read_tensors(path)
+        whole, payload = hashes.result()
+    if payload != stated:
+        raise WeightsError(f"{path}: damaged, its tensors don't match the hash in its header; copy or pull it again")
+    graph = base64.b64decode(header["graph"]) if "graph" in header else None
+    return Weights(path, info, whole, tensors, graph)
+
+
+def file_hashes(path: Path) -> tuple[str, str]:
+    """SHA-256 of the whole file and of its tensors alone (what follows the header)."""
+    whole, payload = hashlib.sha256(), hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+            head += file.read(struct.unpack("<Q", head)[0])
+            whole.update(head)
+            while chunk := file.read(1 << 20):
+                whole.update(chunk)
+                payload.update(chunk)
+    except (OSError, struct.error) as error:
+        raise WeightsError(f"{path}: can't be read ({error})") from error
+    return whole.hexdigest(), payload.hexdigest()
+
+
+def save_weights(path: Path, info: ModelInfo, tensors: Mapping[str, "np.ndarray"], graph: bytes | None) -> None:
+    """Write a weights file atomically; `tensors` are stored in the precision they come in."""
+    from safetensors.numpy import save
+
+    payload = save(dict(tensors))
+    (length,) = struct.unpack("<Q", payload[:8])
+    entries = {name: getattr(info, name) for name in ModelInfo.__dataclass_fields__}
+    entries |= {"format": FORMAT, "tensors_sha256": hashlib.sha256(payload[8 + length :]).hexdigest()}
+    metadata = {"cnncli": json.dumps(entries, ensure_ascii=False)}
+    if graph is not None:
+        metadata["graph"] = base64.b64encode(graph).decode()
+    try:
+        with write_atomically(path) as file:
+            file.write(save(dict(tensors), metadata))
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _read_header(path: Path) -> dict[str, str]:
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(HEADER_LIMIT, os.fstat(file.fileno()).st_size):
+                raise WeightsError(f"{path}: not a safetensors file (its header would be {length} bytes long)")
+            header = json.loads(file.read(length))
+            metadata = header.get("__metadata__", {})
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such weights file; see 'cnncli weights list'") from error
+    except OSError as error:
+        raise WeightsError(f"{path}: can't be read ({error.strerror})") from error
+    except (struct.error, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a safetensors file, or cut short") from error
+    return metadata
+
+
+def _parse_info(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
+    if "cnncli" not in metadata:
+        raise WeightsError(f"{path}: a safetensors file without cnncli's metadata; see weights/README.md")
+    try:
+        entries = json.loads(metadata["cnncli"])
+        if entries["format"] > FORMAT:
+            raise WeightsError(f"{path}: written by a later cnncli (format {entries['format']}); update cnncli")
+        return ModelInfo.from_dict(entries)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: its metadata is incomplete ({error})") from error
+
+
+def _read_tensors(path: Path) -> dict[str, "np.ndarray"]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged ({error}); copy or pull it again") from error

@@ -1,0 +1,58 @@
+"""Whole models from the catalog's backbones and heads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnncli.catalog import BACKBONES, TASKS, resolve
+from cnncli.errors import WeightsError
+from cnncli.io.weights import ModelInfo
+from cnncli.nn.heads.classify import ClassifyHead
+from cnncli.nn.torchvision_networks import PREFIX, TorchvisionClassifier
+
+
+class Classifier(nn.Module):
+    """Normalised RGB batch (N, 3, H, W) to logits (N, classes) and pooled features (N, F)."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(self.backbone(x)[-1])
+
+
+class FromPixels(nn.Module):
+    """A model that takes what a file holds: uint8 (N, H, W, 3), normalised here by mean and std in 0..255."""
+
+    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype)
+        return self.model((pixels - self.mean) / self.std)
+
+
+def build(info: ModelInfo) -> nn.Module:
+    """The network that a weights file describes, with random parameters."""
+    network = resolve(TASKS[info.task].network)
+    return network(info.backbone, info.head, len(info.classes))
+
+
+def classifier(backbone: str, head: Mapping[str, Any], classes: int) -> nn.Module:
+    if backbone.startswith(PREFIX):
+        return TorchvisionClassifier(backbone.removeprefix(PREFIX), classes)
+    trunk = build_backbone(backbone)
+    return Classifier(trunk, ClassifyHead(trunk.channels[-1], classes, **head))
+
+
+def build_backbone(name: str) -> nn.Module:
+    if name not in BACKBONES:
+        raise WeightsError(f"backbone '{name}' is not in this version's catalog; update cnncli")
+    return resolve(BACKBONES[name])()

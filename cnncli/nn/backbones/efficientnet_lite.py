@@ -1,0 +1,72 @@
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excite, with ReLU6 and a fixed stem and head.
+
+Sources: Tan & Le 2019, "EfficientNet" (table 1); Google's EfficientNet-Lite (2020). Stem and last convolution
+are not scaled by the width multiplier, the first and last stage are not scaled by the depth multiplier.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from cnncli.nn.blocks import ConvNormAct, InvertedResidual
+
+
+@dataclass(frozen=True)
+class Stage:
+    kernel: int
+    stride: int
+    channels: int
+    repeats: int
+
+
+STEM_CHANNELS = 32
+STRIDES = (3, 1), (3, 2), (5, 2), (3, 2), (5, 1), (5, 2), (3, 1)  # kernel and stride of stages 1 to 7, table 1
+
+
+def stages(channels: tuple[int, ...], repeats: tuple[int, ...]) -> tuple[Stage, ...]:
+    return tuple(Stage(k, s, c, r) for (k, s), c, r in zip(STRIDES, channels, repeats, strict=True))
+
+
+class EfficientNetLite(nn.Module):
+    """RGB batch (N, 3, H, W), already normalised, to four maps: the ends of stages 2, 3, 5 and 7.
+
+    `channels` and `strides` describe the maps, fine to coarse (strides 4, 8, 16, 32).
+    """
+
+    def __init__(self, stages: tuple[Stage, ...]):
+        super().__init__()
+        self.stem = ConvNormAct(3, STEM_CHANNELS, kernel=3, stride=2)
+        self.stages = nn.ModuleList()
+        previous = STEM_CHANNELS
+        for number, stage in enumerate(stages):
+            self.stages.append(_stage(previous, stage, expansion=1 if number == 0 else 6))
+            previous = stage.channels
+        self.taps = (1, 2, 4, 6)
+        self.channels = tuple(stages[tap].channels for tap in self.taps)
+        self.strides = (4, 8, 16, 32)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        x = self.stem(x)
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if number in self.taps:
+                features.append(x)
+        return features
+
+
+def _stage(in_channels: int, stage: Stage, expansion: int) -> nn.Sequential:
+    blocks = [InvertedResidual(in_channels, stage.channels, stage.kernel, stage.stride, expansion)]
+    for _ in range(stage.repeats - 1):
+        blocks.append(InvertedResidual(stage.channels, stage.channels, stage.kernel, 1, expansion))
+    return nn.Sequential(*blocks)
+
+
+def lite0() -> EfficientNetLite:
+    """Width 1.0, depth 1.0; trained at 224 px."""
+    return EfficientNetLite(stages((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)))
+
+
+def lite2() -> EfficientNetLite:
+    """Width 1.1, depth 1.2; trained at 260 px."""
+    return EfficientNetLite(stages((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)))

@@ -1,0 +1,66 @@
+"""Layers that several networks share. Shapes are (N, C, H, W)."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Cells to add before and after an axis of `size` for TensorFlow's SAME padding.
+
+    The output has ceil(size / stride) cells; an odd total puts the extra cell after.
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding, computed from the size of the map.
+
+    At stride 2 an even map is padded on the far side only, which no fixed symmetric padding reproduces.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
+        left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        if top == bottom and left == right:  # symmetric: the convolution pads by itself, with no copy of the map
+            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
+        return super().forward(F.pad(x, (left, right, top, bottom)))
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, batch normalisation and, unless it is the linear end of a block, ReLU6."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activate: bool = True,
+        eps: float = 1e-3,
+    ):
+        conv = SameConv2d(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
+        layers: list[nn.Module] = [conv, nn.BatchNorm2d(out_channels, eps=eps)]
+        if activate:
+            layers.append(nn.ReLU6())
+        super().__init__(*layers)
+
+
+class InvertedResidual(nn.Module):
+    """Expand 1x1, depthwise k x k, project 1x1; the input is added when shape allows.
+
+    Source: Sandler et al. 2018, "MobileNetV2", fig. 4; expansion 1 has no expanding convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        hidden = in_channels * expansion
+        layers = [] if expansion == 1 else [ConvNormAct(in_channels, hidden)]
+        layers.append(ConvNormAct(hidden, hidden, kernel, stride, groups=hidden))
+        layers.append(ConvNormAct(hidden, out_channels, activate=False))
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x) if self.residual else self.layers(x)
