@@ -1,0 +1,39 @@
+"""Engines: a batch of arrays in, arrays out. Only this floor knows devices, precisions and threads."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from cnncli.errors import DeviceError, OutOfMemoryError
+
+Batch = np.ndarray  # uint8 (N, H, W, 3), or what the task's request holds, behind a batch axis
+Outputs = Mapping[str, np.ndarray]  # per name of the model's outputs, float32, the batch axis first
+
+
+class Engine(Protocol):
+    """One model, loaded. `run` may be called from `parallel_calls` threads at once.
+
+    `preferred_batch` is the batch size that is fastest on this device.
+    """
+
+    name: str
+    device: str
+    parallel_calls: int
+    preferred_batch: int
+
+    def run(self, batch: Batch) -> Outputs:
+        """Outputs for the batch. OutOfMemoryError where it does not fit, with the engine still usable."""
+        ...
+
+
+def run_halving(run: Callable[[Batch], Outputs], batch: Batch) -> Outputs:
+    """`run(batch)`; on lack of memory its two halves, and so on. DeviceError when a single item does not fit."""
+    try:
+        return run(batch)
+    except OutOfMemoryError as error:
+        if len(batch) == 1:
+            raise DeviceError(f"out of memory for a single image of {batch.shape[1:]}; use --device cpu") from error
+    middle = len(batch) // 2
+    first, second = run_halving(run, batch[:middle]), run_halving(run, batch[middle:])
+    return {name: np.concatenate([first[name], second[name]]) for name in first}

@@ -1,0 +1,57 @@
+"""torch on CUDA, MPS or CPU: the engine for GPUs, training and explaining."""
+
+import numpy as np
+import torch
+
+from cnncli.engine.base import Batch, Outputs
+from cnncli.errors import DeviceError, OutOfMemoryError
+from cnncli.io.weights import Weights
+from cnncli.nn.checkpoint import load_model
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+GPU_BATCH = 64
+CPU_BATCH = 4
+
+
+class TorchEngine:
+    """A weights file as a torch module, channels last. One call at a time: a device works through a queue anyway."""
+
+    name = "torch"
+    parallel_calls = 1
+
+    def __init__(self, weights: Weights, device: str, precision: str, threads: int):
+        self._device = usable_device(device)
+        self.device = str(self._device)
+        self.preferred_batch = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
+        self._outputs = weights.info.outputs
+        if self._device.type == "cpu":
+            torch.set_num_threads(threads)
+        if precision == "fp32":  # TensorFloat-32 keeps 10 bits of mantissa: scores would differ from the CPU's
+            torch.backends.cudnn.allow_tf32 = False
+            torch.set_float32_matmul_precision("highest")
+        model = load_model(weights).to(self._device, PRECISIONS[precision])
+        self._model = model.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(self, batch: Batch) -> Outputs:
+        try:
+            images = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device, non_blocking=True)
+            outputs = self._model(images)
+            return {name: value.float().cpu().numpy() for name, value in zip(self._outputs, outputs, strict=True)}
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise OutOfMemoryError(str(error)) from error
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device of "cpu", "cuda", "cuda:1" or "mps". DeviceError where torch can't use it."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(f"--device {name}: torch {torch.__version__} finds no usable GPU; use --device cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(f"--device {name}: this machine has {torch.cuda.device_count()} GPU(s), from cuda:0")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"--device {name}: torch can't use Metal here; use --device cpu")
+    return device

@@ -1,0 +1,110 @@
+"""Classification: resize and crop as the weights' recipe says, softmax, the best labels."""
+
+import difflib
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cnncli.errors import InputError, UsageError
+from cnncli.imaging.draw import caption_lines
+from cnncli.imaging.geometry import resize_and_crop
+from cnncli.io.weights import ModelInfo
+from cnncli.results import Classification, Embedding, Label
+from cnncli.tasks.base import Outputs, Request
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """`classes` limits the answer to these names; `labels` are other names, one for each class of the model."""
+
+    top_k: int = 5
+    classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    embed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise UsageError(f"--top-k {self.top_k}: at least 1 label is needed")
+
+
+class Classify:
+    """Top labels of a photo, or with `embed` the features that they are computed from."""
+
+    name: ClassVar[str] = "classify"
+    picture_suffix: ClassVar[str] = ".jpg"
+
+    def __init__(self, models: Mapping[str, ModelInfo], options: ClassifyOptions):
+        self.model = models["classify"]
+        self.options = options
+        self.result_key = "features" if options.embed else "classes"
+        self.labels = _labels(self.model, options.labels)
+        self.wanted = _indices(self.labels, options.classes)
+        self.columns = ("features",) if options.embed else _columns(options.top_k)
+
+    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Classification | Embedding]:
+        outputs = yield Request("classify", self.prepare(image))
+        return self.interpret(outputs)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The network's input: uint8 (height, width, 3)."""
+        recipe = self.model.recipe
+        pixels, _ = resize_and_crop(image, recipe["resize"], tuple(recipe["input"]), recipe["filter"])
+        return pixels
+
+    def interpret(self, outputs: Outputs) -> Classification | Embedding:
+        """From logits (classes,) and features (F,) to a result."""
+        if self.options.embed:
+            return Embedding(_finite(outputs["features"]).astype(np.float32))
+        scores = softmax(_finite(outputs["logits"]))
+        return Classification(tuple(top_labels(scores, self.labels, self.options.top_k, self.wanted)))
+
+    def draw(self, image: np.ndarray, result: Classification) -> np.ndarray:
+        return caption_lines(image, [(entry.label, entry.score) for entry in result.classes])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (classes,)."""
+    logits = logits.astype(np.float32)  # before exp: half precision ties the top classes
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+def top_labels(
+    scores: np.ndarray, labels: tuple[str, ...], count: int, wanted: np.ndarray | None = None
+) -> list[Label]:
+    """The `count` best of scores (classes,), best first; equal scores in the order of the classes."""
+    candidates = np.arange(len(scores)) if wanted is None else wanted
+    order = candidates[np.argsort(-scores[candidates], kind="stable")][:count]
+    return [Label(labels[index], int(index), float(scores[index])) for index in order]
+
+
+def _columns(count: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{number}" for number in range(1, count + 1) for name in ("label", "index", "score"))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise InputError("the network's answer is not finite; try --precision fp32")
+    return values
+
+
+def _labels(model: ModelInfo, labels: tuple[str, ...]) -> tuple[str, ...]:
+    if labels and len(labels) != len(model.classes):
+        raise UsageError(f"--labels: {len(labels)} names for the {len(model.classes)} classes of {model.name}")
+    return labels or model.classes
+
+
+def _indices(labels: tuple[str, ...], names: tuple[str, ...]) -> np.ndarray | None:
+    """Positions of the wanted names, in ascending order; None for all."""
+    if not names:
+        return None
+    known = {label.casefold() for label in labels}
+    for name in names:
+        if name.casefold() not in known:
+            close = difflib.get_close_matches(name.casefold(), sorted(known), 3)
+            hint = f", perhaps {' or '.join(close)}" if close else ""
+            raise UsageError(f"--classes: the model has no class '{name}'{hint}")
+    chosen = {name.casefold() for name in names}
+    return np.array([index for index, label in enumerate(labels) if label.casefold() in chosen])
