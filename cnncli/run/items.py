@@ -1,0 +1,95 @@
+"""From sources to the numbered items of a run."""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnncli.config import RunConfig
+from cnncli.errors import InputError
+from cnncli.io.frames import Frame, picture_frames, video_frames
+from cnncli.io.images import Photo, decode, read_file
+from cnncli.io.sources import Input, Sources
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture to analyse: `load` gives it or raises InputError; `extra` goes into its record."""
+
+    index: int
+    source: Input
+    load: Callable[[], Photo]
+    extra: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+
+    @property
+    def file(self) -> str:
+        return self.source.file
+
+
+def items_of(sources: Sources, config: RunConfig) -> Iterator[Item]:
+    """The items of a run's shard, each with its index over all shards."""
+    numbered = enumerate(_all_items(sources, config))
+    return (Item(index, source, load, extra) for index, (source, load, extra) in numbered if config.shard.has(index))
+
+
+def count_items(sources: Sources, config: RunConfig) -> int:
+    """How many items all shards together have; frames are decoded to be counted, files are not."""
+    return sum(1 for _ in _all_items(sources, config))
+
+
+def peek_count(sources: Sources, limit: int) -> int:
+    """The number of inputs up to `limit`; a stream or a video counts as many, for their end is not known."""
+    if sources.is_stream:
+        return limit
+    count = 0
+    for source in itertools.islice(sources, limit):
+        count += limit if source.is_video else 1
+    return min(count, limit)
+
+
+Unnumbered = tuple[Input, Callable[[], Photo], dict[str, Any]]
+
+
+def _all_items(sources: Sources, config: RunConfig) -> Iterator[Unnumbered]:
+    for source in sources:
+        if source.is_video:
+            yield from _frames(source, video_frames(source.file, config.max_pixels))
+        elif config.frames == "all" and not source.is_stdin:
+            yield from _frames(source, _pages(source, config.max_pixels))
+        else:
+            yield source, _loader(source, config.max_pixels), {}
+
+
+def _loader(source: Input, max_pixels: int) -> Callable[[], Photo]:
+    if source.is_stdin:
+        return lambda: decode(sys.stdin.buffer.read(), max_pixels)
+    return lambda: decode(read_file(source.file, max_pixels), max_pixels)
+
+
+def _pages(source: Input, max_pixels: int) -> Iterator[Frame]:
+    yield from picture_frames(source.file, read_file(source.file, max_pixels), max_pixels)
+
+
+def _frames(source: Input, frames: Iterator[Frame]) -> Iterator[Unnumbered]:
+    """Frames as items; damage becomes one failed item, after which the file is left."""
+    try:
+        for frame in frames:
+            extra = {"frame": frame.number}
+            if frame.seconds is not None:
+                extra["seconds"] = round(frame.seconds, 3)
+            yield source, _give(frame.photo), extra
+    except InputError as error:
+        yield source, _fail(error), {}
+
+
+def _give(photo: Photo) -> Callable[[], Photo]:
+    return lambda: photo
+
+
+def _fail(error: InputError) -> Callable[[], Photo]:
+    def load() -> Photo:
+        raise error
+
+    return load

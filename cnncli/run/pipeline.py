@@ -1,0 +1,271 @@
+"""The streaming loop: decode, batch, infer, interpret and write overlap; outcomes come in the order of inputs.
+
+One thread (the caller's) schedules; worker threads load images and drive the tasks' generators; engine threads
+run the models. Memory is bounded by the number of items in flight and by the bytes of photos they still hold.
+"""
+
+import contextlib
+import queue
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cnncli.config import RunConfig
+from cnncli.engine.base import Engine, run_halving
+from cnncli.engine.device import available_cpus
+from cnncli.errors import CnncliError, InputError
+from cnncli.io.images import Photo
+from cnncli.run.items import Item
+from cnncli.run.workers import WorkerPool
+from cnncli.tasks.base import Outputs, Request, Result, Task
+
+PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept for drawing; past it, nothing new is decoded
+LEAST_WINDOW = 32  # items in flight: enough for slow and fast ones to even out
+TICK = 0.25  # seconds between looks at the clock while decoders run
+
+Finish = Callable[[Item, Photo, Result], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item. `bug` is a traceback, where our own code is to blame for the failure."""
+
+    item: Item
+    failure: str | None = None
+    result: Result | None = None
+    width: int | None = None
+    height: int | None = None
+    orientation: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    ms: Mapping[str, float] = field(default_factory=dict)
+    bug: str | None = None
+
+
+class _Flight:
+    """An item between its load and its outcome."""
+
+    def __init__(self, item: Item):
+        self.item = item
+        self.photo: Photo | None = None
+        self.size: tuple[int, int] | None = None
+        self.orientation: int | None = None
+        self.steps: Generator[Request, Outputs, Result] | None = None
+        self.ms = {"decode": 0.0, "prepare": 0.0, "infer": 0.0, "interpret": 0.0}
+        self.held = 0
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[stage] += (time.perf_counter() - start) * 1000
+
+    def outcome(self, **fields: Any) -> Outcome:
+        width, height = self.size or (None, None)
+        return Outcome(self.item, width=width, height=height, orientation=self.orientation, ms=self.ms, **fields)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A batch on its way through an engine."""
+
+    model: str
+    flights: tuple[_Flight, ...]
+
+
+class Pipeline:
+    """Runs a task over items. `finish` is called in a worker with each result and its photo, to write pictures.
+
+    With `batch_size` set, batches are filled before they run; otherwise an idle engine takes what has arrived,
+    up to the size it prefers, so that neither side waits for the other.
+    """
+
+    def __init__(self, task: Task, engines: Mapping[str, Engine], config: RunConfig, finish: Finish | None = None):
+        self.task = task
+        self.engines = engines
+        self.config = config
+        self.finish = finish
+
+    def run(self, items: Iterable[Item]) -> Iterator[Outcome]:
+        """Outcomes of the items, in their order. DeviceError and OutputError end the run where it stands."""
+        loop = _Loop(self, items)
+        try:
+            yield from loop.outcomes()
+        finally:
+            loop.close()
+
+    def begin(self, flight: _Flight) -> Request | Outcome:
+        """Load an image and take its task to the first request (in a worker)."""
+        with flight.timed("decode"):
+            photo = flight.item.load()
+        flight.size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        flight.orientation = photo.orientation
+        flight.photo = photo if self.finish else None
+        flight.steps = self.task.analyse(photo.pixels)
+        return self._step(flight, "prepare", lambda steps: next(steps))
+
+    def advance(self, flight: _Flight, outputs: Outputs) -> Request | Outcome:
+        """Hand a task the outputs it asked for (in a worker)."""
+        return self._step(flight, "interpret", lambda steps: steps.send(outputs))
+
+    def _step(self, flight: _Flight, stage: str, step: Callable[[Any], Request]) -> Request | Outcome:
+        try:
+            with flight.timed(stage):
+                return step(flight.steps)
+        except StopIteration as end:
+            result = end.value
+        extra = self.finish(flight.item, flight.photo, result) if self.finish else {}
+        return flight.outcome(result=result, extra=extra)
+
+
+class _Loop:
+    """The state of one run: what is in flight, what waits for a batch, what waits for its turn to come out."""
+
+    def __init__(self, pipeline: Pipeline, items: Iterable[Item]):
+        self.pipeline = pipeline
+        self.items = iter(items)
+        self.exhausted = False
+        self.events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        config, engines = pipeline.config, pipeline.engines
+        workers = config.workers or available_cpus()
+        self.workers = WorkerPool(workers, self._report, "cnncli-worker")
+        self.callers = {
+            name: WorkerPool(engine.parallel_calls, self._report, "cnncli-engine") for name, engine in engines.items()
+        }
+        self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
+        self.window = max(LEAST_WINDOW, 2 * workers, 4 * max(self.batch_size.values()))
+        self.flights: dict[int, _Flight] = {}  # started, by position
+        self.working: set[int] = set()  # positions that a worker has or will have
+        self.calls = dict.fromkeys(engines, 0)  # batches in each engine
+        self.buckets: dict[tuple, list[tuple[int, Request]]] = {}
+        self.ready: dict[int, Outcome] = {}
+        self.next_in = self.next_out = 0
+        self.held = 0
+
+    def close(self) -> None:
+        for pool in (self.workers, *self.callers.values()):
+            pool.close()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        while True:
+            self._admit()
+            self._dispatch()
+            while self.next_out in self.ready:
+                yield self.ready.pop(self.next_out)
+                self.next_out += 1
+                self._admit()
+            if self.exhausted and self.next_out == self.next_in:
+                return
+            if self.next_out not in self.ready:
+                self._wait()
+
+    def _report(self, key: Any, outcome: Any) -> None:
+        self.events.put((key, outcome))
+
+    def _admit(self) -> None:
+        """Start items while there is room."""
+        while not self.exhausted and self.next_in - self.next_out < self.window and self.held < PHOTO_BUDGET:
+            try:
+                item = next(self.items)
+            except StopIteration:
+                self.exhausted = True
+                return
+            position, self.next_in = self.next_in, self.next_in + 1
+            if item.skipped:
+                self.ready[position] = Outcome(item)
+                continue
+            flight = self.flights[position] = _Flight(item)
+            self.working.add(position)
+            self.workers.submit(position, partial(self.pipeline.begin, flight))
+
+    def _dispatch(self) -> None:
+        """Send full batches to their engines; and smaller ones where nothing more can join or none should wait."""
+        for key in list(self.buckets):
+            name, waiting = key[0], self.buckets[key]
+            size = self.batch_size[name]
+            while waiting and self.calls[name] < self.pipeline.engines[name].parallel_calls:
+                if len(waiting) < size and self.working and self.pipeline.config.batch_size is not None:
+                    break
+                self._call(name, waiting[:size])
+                del waiting[:size]
+            if not waiting:
+                del self.buckets[key]
+
+    def _call(self, name: str, members: list[tuple[int, Request]]) -> None:
+        positions = tuple(position for position, _ in members)
+        engine = self.pipeline.engines[name]
+        arrays = [request.array for _, request in members]
+
+        def run() -> tuple[list[Outputs], float]:
+            start = time.perf_counter()
+            outputs = run_halving(engine.run, np.stack(arrays))
+            elapsed = (time.perf_counter() - start) * 1000 / len(arrays)
+            return [{key: rows[row] for key, rows in outputs.items()} for row in range(len(arrays))], elapsed
+
+        self.calls[name] += 1
+        self.callers[name].submit((name, positions), run)
+
+    def _wait(self) -> None:
+        """Take in one event, or notice decoders that hang."""
+        try:
+            key, outcome = self.events.get(timeout=TICK if self.working else None)
+        except queue.Empty:
+            self._cut_off()
+            return
+        if isinstance(key, int):
+            self._step_done(key, outcome)
+        else:
+            self._call_done(*key, outcome)
+
+    def _cut_off(self) -> None:
+        limit = self.pipeline.config.decode_timeout
+        for position in self.workers.overdue(limit):
+            self._step_done(position, InputError(f"gave no picture within {limit:g} seconds; see --decode-timeout"))
+
+    def _step_done(self, position: int, outcome: Any) -> None:
+        self.working.discard(position)
+        flight = self.flights[position]
+        if isinstance(outcome, Request):
+            self._hold(flight)
+            key = (outcome.model, outcome.array.shape, outcome.array.dtype.str)
+            self.buckets.setdefault(key, []).append((position, outcome))
+            return
+        if isinstance(outcome, BaseException):
+            outcome = _failed(flight, outcome)
+        self.held -= flight.held
+        del self.flights[position]
+        self.ready[position] = outcome
+
+    def _hold(self, flight: _Flight) -> None:
+        if flight.photo is not None and not flight.held:
+            flight.held = flight.photo.pixels.nbytes
+            self.held += flight.held
+
+    def _call_done(self, name: str, positions: tuple[int, ...], outcome: Any) -> None:
+        self.calls[name] -= 1
+        if isinstance(outcome, BaseException):
+            raise outcome
+        rows, elapsed = outcome
+        for position, outputs in zip(positions, rows, strict=True):
+            flight = self.flights[position]
+            flight.ms["infer"] += elapsed
+            self.working.add(position)
+            self.workers.submit(position, partial(self.pipeline.advance, flight, outputs), urgent=True)
+
+
+def _failed(flight: _Flight, error: BaseException) -> Outcome:
+    """A failed outcome for what is the input's fault or a bug; anything else ends the run."""
+    if isinstance(error, InputError):
+        return flight.outcome(failure=str(error))
+    if isinstance(error, MemoryError):
+        return flight.outcome(failure="does not fit into memory")
+    if isinstance(error, CnncliError) or not isinstance(error, Exception):
+        raise error
+    bug = "".join(traceback.format_exception(error))
+    return flight.outcome(failure=f"internal error ({type(error).__name__}: {error})", bug=bug)

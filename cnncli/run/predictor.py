@@ -1,0 +1,89 @@
+"""The library's door: the records of the command line for images in memory or on disk."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cnncli.catalog import TASKS, resolve
+from cnncli.config import EngineConfig, RunConfig
+from cnncli.errors import InputError, UsageError
+from cnncli.io.images import Photo, decode, read_file, to_rgb
+from cnncli.io.sources import Input
+from cnncli.run.items import Item
+from cnncli.run.runner import run_items
+from cnncli.run.session import Session, open_session
+
+MANY = 1 << 20  # inputs expected by a Predictor, which does not know: it is set up for long runs
+
+ImageLike = Any  # a path, bytes of an image file, a PIL image, or uint8 (H, W, 3) RGB or (H, W) grey
+
+
+class Predictor:
+    """`Predictor("classify")(images_or_paths)` gives a list of records, one per image, in the same order.
+
+    Options are those of the command: `model`, `weights`, `device`, `engine`, `precision`, `threads`; `batch_size`,
+    `workers`, `max_pixels`, `decode_timeout`; and the task's own, such as `top_k`. The model is loaded at the first
+    call. A bad image becomes a record with "ok": false, never an exception; a wrong option raises a CnncliError.
+    Instances can be pickled; a copy loads its own model.
+    """
+
+    def __init__(self, task: str, **options: Any):
+        if task not in TASKS:
+            raise UsageError(f"there is no task '{task}'; choose from {', '.join(TASKS)}")
+        self.task = task
+        self._engine_config = EngineConfig(**_take(options, EngineConfig))
+        self._run_config = RunConfig(**_take(options, RunConfig))
+        self._options = resolve(TASKS[task].options)
+        unknown = set(options) - set(self._options.__dataclass_fields__)
+        if unknown:
+            raise UsageError(f"{task} has no option {', '.join(sorted(unknown))}")
+        self._task_options = self._options(**options)
+        self._session: Session | None = None
+
+    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:
+        if isinstance(images, (str, os.PathLike, bytes, Image.Image)) or getattr(images, "ndim", 0) in (2, 3):
+            images = [images]
+        if self._session is None:
+            self._session = open_session(self.task, self._task_options, self._engine_config, MANY)
+        items = (_item(index, image, self._run_config.max_pixels) for index, image in enumerate(images))
+        return [record.as_dict() for record, _ in run_items(self._session, items, self._run_config)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None}
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.task!r}, model={self._engine_config.model!r})"
+
+
+def _take(options: dict[str, Any], config: type) -> dict[str, Any]:
+    """Move the options of a config out of all options."""
+    return {name: options.pop(name) for name in list(options) if name in config.__dataclass_fields__}
+
+
+def _item(index: int, image: ImageLike, max_pixels: int) -> Item:
+    name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"#{index}"
+    return Item(index, Input(name, ""), _loader(image, max_pixels))
+
+
+def _loader(image: ImageLike, max_pixels: int) -> Callable[[], Photo]:
+    def load() -> Photo:
+        if isinstance(image, (str, os.PathLike)):
+            return decode(read_file(image, max_pixels), max_pixels)
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            return decode(bytes(image), max_pixels)
+        if isinstance(image, Image.Image):
+            return Photo(np.ascontiguousarray(to_rgb(image)))
+        return Photo(_checked(np.asarray(image)))
+
+    return load
+
+
+def _checked(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise InputError(f"an array image is uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}")
+    return np.ascontiguousarray(pixels)

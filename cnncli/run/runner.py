@@ -1,0 +1,64 @@
+"""A whole run: sources in, records out. What the commands and the Predictor share."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from cnncli.config import RunConfig, Shard
+from cnncli.io.images import Photo
+from cnncli.results import Record
+from cnncli.run.items import Item
+from cnncli.run.pipeline import Outcome, Pipeline
+from cnncli.run.session import Session
+from cnncli.tasks.base import Result
+
+
+class Pictures(Protocol):
+    """A place for the task's pictures (see run.outputs)."""
+
+    def mark_skipped(self, items: Iterable[Item]) -> Iterator[Item]: ...
+
+    def write(self, item: Item, picture: Any) -> str: ...
+
+
+def run_items(
+    session: Session,
+    items: Iterable[Item],
+    config: RunConfig,
+    pictures: Pictures | None = None,
+    total: int | None = None,
+    timings: bool = False,
+) -> Iterator[tuple[Record, Outcome]]:
+    """Records of the items, in their order, each with the outcome that it was made from.
+
+    `total` is the number of inputs over all shards, which sharded records state.
+    """
+    if pictures is not None:
+        items = pictures.mark_skipped(items)
+
+    def finish(item: Item, photo: Photo, result: Result) -> Mapping[str, Any]:
+        return {"output": pictures.write(item, session.task.draw(photo.pixels, result))}
+
+    pipeline = Pipeline(session.task, session.engines, config, finish if pictures is not None else None)
+    for outcome in pipeline.run(items):
+        yield _record(session, outcome, config.shard, total, timings), outcome
+
+
+def _record(session: Session, outcome: Outcome, shard: Shard, total: int | None, timings: bool) -> Record:
+    extra = {**outcome.item.extra, **outcome.extra}
+    if outcome.item.skipped:
+        extra["skipped"] = True
+    if shard.count > 1:
+        extra |= {"shard": str(shard), "inputs": total}
+    if timings:
+        extra["ms"] = {stage: round(value, 3) for stage, value in outcome.ms.items()}
+    return Record(
+        session.run,
+        outcome.item.file,
+        outcome.item.index,
+        outcome.failure,
+        outcome.width,
+        outcome.height,
+        outcome.orientation,
+        outcome.result.as_dict() if outcome.result is not None else None,
+        extra,
+    )
