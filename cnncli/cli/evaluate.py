@@ -1,0 +1,113 @@
+"""`cnncli eval`: how right a model is on labelled data."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnncli.cli.options import Manners, with_shared_options
+from cnncli.cli.streams import say
+from cnncli.config import EngineConfig, RunConfig
+
+app = typer.Typer(help="Measure a model on labelled data.", no_args_is_help=True)
+MATRIX_UP_TO = 20  # classes: a larger confusion matrix does not fit a terminal
+
+
+@app.callback()
+def group() -> None:
+    """Keeps the task's name on the command line while there is one task."""
+
+
+@app.command("classify")
+@with_shared_options
+def classify(
+    engine: EngineConfig,
+    run: RunConfig,
+    manners: Manners,
+    place: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder per class, or a CSV: file, class_id or label.")
+    ],
+    images: Annotated[Path | None, typer.Option(help="Folder of the CSV's files, where it is another.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="File of other names for the classes, one a line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    records: Annotated[Path | None, typer.Option(help="Write the photos' records (JSONL) to this file.")] = None,
+) -> int:
+    """Top-1 and top-5 accuracy, per class, and what is taken for what."""
+    from cnncli.cli.names import read_names
+    from cnncli.evaluate.classify import find_photos, summarise
+    from cnncli.run.session import open_session
+    from cnncli.tasks.classify import ClassifyOptions
+
+    options = ClassifyOptions(top_k=5, labels=read_names(labels) if labels else ())
+    session = open_session("classify", options, engine, expected_inputs=1 << 20, notify=say)
+    classes = session.task.labels
+    photos = find_photos(place, images, classes)
+    answers = _answers(session, [photo.file for photo in photos], run, manners, records)
+    figures = summarise([photo.truth for photo in photos], answers, classes)
+    figures = {"task": "classify", "model": session.run.model, "engine": session.run.engine, **figures}
+    print(json.dumps(figures, indent=2)) if as_json else _print(figures)
+    return 1 if figures["failed"] else 0
+
+
+def _answers(session: Any, files: list[str], run: RunConfig, manners: Manners, path: Path | None) -> list[Any]:
+    """For each file the indices of its labels, best first; None where it failed."""
+    from contextlib import ExitStack
+
+    from cnncli.cli.report import open_report
+    from cnncli.io.sources import Sources
+    from cnncli.run.checkpoint import RecordFile
+    from cnncli.run.items import items_of
+    from cnncli.run.runner import run_items
+
+    sources = Sources(files)
+    answers: list[Any] = []
+    with ExitStack() as stack:
+        report = stack.enter_context(open_report("none", manners.progress, sources, run, session.task))
+        file = RecordFile(path, resume=False, overwrite=False) if path else None
+        for record, outcome in run_items(session, items_of(sources, run), run):
+            if file is not None:
+                file.write(record.as_dict())
+            if not record.ok:
+                report.message(f"{record.file}: {record.failure}")
+            answers.append([entry.index for entry in outcome.result.classes] if record.ok else None)
+            report.add(record, outcome.result)
+    return answers
+
+
+def _print(figures: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    classes = Table("class", "photos", "top-1", "top-5", box=SIMPLE_HEAD)
+    for entry in figures["classes"]:
+        classes.add_row(entry["label"], str(entry["photos"]), f"{entry['top1']:.1f}", f"{entry['top5']:.1f}")
+    console.print(classes)
+    console.print(_confusion(figures))
+    failed = f", {figures['failed']} failed (counted as wrong)" if figures["failed"] else ""
+    console.print(
+        f"{figures['model']}, {figures['engine']} engine: top-1 {figures['top1']:.2f} %, "
+        f"top-5 {figures['top5']:.2f} % of {figures['photos']} photos{failed}"
+    )
+
+
+def _confusion(figures: dict[str, Any]) -> Any:
+    """The whole matrix for a few classes, else the commonest mistakes."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    pairs = figures["confusion"]
+    names = list(dict.fromkeys([e["label"] for e in figures["classes"]] + [e["predicted"] for e in pairs]))
+    if len(names) <= MATRIX_UP_TO:
+        counts = {(entry["label"], entry["predicted"]): entry["photos"] for entry in pairs}
+        table = Table("truth \\ answer", *names, box=SIMPLE_HEAD, title="confusion matrix", title_justify="left")
+        for truth in names:
+            table.add_row(truth, *(str(counts.get((truth, answer), "")) for answer in names))
+        return table
+    table = Table("truth", "taken for", "photos", box=SIMPLE_HEAD, title="commonest mistakes", title_justify="left")
+    mistakes = [entry for entry in pairs if entry["label"] != entry["predicted"]]
+    for entry in mistakes[:MATRIX_UP_TO]:
+        table.add_row(entry["label"], entry["predicted"], str(entry["photos"]))
+    return table

@@ -1,0 +1,36 @@
+"""`cnncli merge`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnncli.errors import OutputError, UsageError
+
+
+def merge_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="The records files of all shards.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write here instead of standard output.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")] = False,
+) -> int:
+    """Join the records of shards in the order of the inputs.
+
+    Proves that no input is missing or there twice, and that all shards were made with the same model and options.
+    """
+    from cnncli.io.atomic import write_atomically
+    from cnncli.run.checkpoint import to_line, write_all
+    from cnncli.run.merge import merge
+
+    if out is None:
+        for record in merge(files):
+            write_all(1, to_line(record), "standard output")
+        return 0
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out}: exists; use --overwrite")
+    try:
+        with write_atomically(out) as file:
+            for record in merge(files):
+                file.write(to_line(record))
+    except OSError as error:
+        raise OutputError(f"{out}: can't be written ({error.strerror})") from error
+    return 0

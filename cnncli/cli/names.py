@@ -1,0 +1,21 @@
+"""Lists of names in files."""
+
+import json
+from pathlib import Path
+
+from cnncli.errors import UsageError
+
+
+def read_names(path: str | Path) -> tuple[str, ...]:
+    """Names from a file: one a line, or a JSON array."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: the names can't be read ({error})") from error
+    if text.lstrip().startswith("["):
+        try:
+            names = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"{path}: is no JSON array of names ({error})") from error
+        return tuple(str(name) for name in names)
+    return tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -1,0 +1,74 @@
+"""Standard error for people, standard output for data, and signals that end a run in good order."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from cnncli.errors import InterruptedRunError
+
+
+@contextlib.contextmanager
+def own_stderr() -> Iterator[None]:
+    """Keep standard error to ourselves: image decoders in C write warnings to file descriptor 2.
+
+    Python's `sys.stderr` goes on to the user; descriptor 2 leads nowhere. CNNCLI_DEBUG leaves it open.
+    """
+    try:
+        original = os.dup(2)
+    except OSError:  # started without a standard error
+        yield
+        return
+    if os.environ.get("CNNCLI_DEBUG"):
+        os.close(original)
+        yield
+        return
+    ours = io.TextIOWrapper(os.fdopen(original, "wb"), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    previous, sys.stderr = sys.stderr, ours
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            ours.flush()
+        os.dup2(original, 2)
+        sys.stderr = previous
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into an error that unwinds the run, so that files are closed whole."""
+    exit_codes = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for name in exit_codes:  # a second signal ends the process at once
+            signal.signal(name, signal.SIG_DFL)
+        raise InterruptedRunError("interrupted; with --records the run can go on with --resume", exit_codes[number])
+
+    previous = {}
+    for number in exit_codes:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a background job keeps ignoring what its shell ignored
+            previous[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def say(message: str) -> None:
+    """One line to the user, on standard error; names keep the line whole whatever they contain."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"cnncli: {printable(message)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters and bytes that are not UTF-8 as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )

@@ -1,0 +1,114 @@
+"""`cnncli weights list|verify|path|pull`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cnncli.cli.options import complete_model
+from cnncli.cli.streams import say
+from cnncli.errors import WeightsError
+
+app = typer.Typer(help="List, check, find and fetch the weights of models.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_weights(
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+) -> int:
+    """What models are on this machine, with their task, size, licence and measured accuracy."""
+    from cnncli.io.store import installed_models
+    from cnncli.io.weights import read_info
+
+    entries = []
+    for path in installed_models():
+        info = read_info(path)
+        entries.append(
+            {
+                "model": info.name,
+                "task": info.task,
+                "classes": len(info.classes),
+                "input": "x".join(str(size) for size in info.recipe["input"]),
+                "megabytes": round(path.stat().st_size / 1e6, 1),
+                "measured": dict(info.measured),
+                "licence": info.licence,
+                "path": str(path),
+            }
+        )
+    if as_json:
+        print(json.dumps(entries, indent=2))
+    else:
+        _print_table(entries)
+    return 0
+
+
+def _print_table(entries: list[dict]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("model", "task", "classes", "input", "MB", "measured", "licence"):
+        table.add_column(name, justify="right" if name in ("classes", "MB") else "left", overflow="fold")
+    for entry in entries:
+        measured = ", ".join(f"{name} {value}" for name, value in entry["measured"].items())
+        numbers = str(entry["classes"]), entry["input"], str(entry["megabytes"])
+        table.add_row(entry["model"], entry["task"], *numbers, measured, entry["licence"])
+    Console().print(table)
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models; all where none is named.", autocompletion=complete_model)
+    ] = None,
+) -> int:
+    """Check the files of models against the hash of their tensors, and print the SHA-256 of the whole file."""
+    from cnncli.io.store import installed_models, model_path
+    from cnncli.io.weights import load_weights
+
+    paths = [model_path(name) for name in names] if names else list(installed_models())
+    failures = 0
+    for path in paths:
+        try:
+            print(f"ok  {load_weights(path).sha256}  {path}")
+        except WeightsError as error:
+            failures += 1
+            say(str(error))
+    return WeightsError.exit_code if failures else 0
+
+
+@app.command()
+def path(name: Annotated[str, typer.Argument(help="A model.", autocompletion=complete_model)]) -> int:
+    """Print where the file of a model is."""
+    from cnncli.io.store import model_path
+
+    print(model_path(name))
+    return 0
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="torchvision's name of classification weights: resnet50.IMAGENET1K_V2.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch again what is there.")] = False,
+) -> int:
+    """Fetch torchvision's official weights, check them, and make them ready for both engines.
+
+    The only command that opens a connection. CNNCLI_MIRROR names another server with the same file names.
+    """
+    from cnncli.io.download import downloaded
+    from cnncli.io.store import SUFFIX, pulled_folder
+
+    target = pulled_folder() / f"{name}{SUFFIX}"
+    if target.exists() and not overwrite:
+        print(target)
+        return 0
+    from cnncli.nn.official import convert, find
+
+    entry = find(name)
+    say(f"fetching {entry.size / 1e6:.0f} MB from {entry.url}")
+    with downloaded(entry.url, entry.sha256_prefix, entry.size, pulled_folder()) as file:
+        say("writing the weights file and its graph")
+        convert(entry, file, target)
+    print(target)
+    return 0
