@@ -1,0 +1,64 @@
+"""Fixtures that all tests share: photos of the repository, optional data sets, and the command as a subprocess."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS = ROOT / "tests" / "photos"
+DATA = Path(os.environ.get("CNNCLI_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def photos() -> Path:
+    """The example photos: astronaut.png, chelsea.png (a cat), coffee.png, rocket.jpg."""
+    return PHOTOS
+
+
+@pytest.fixture
+def data_set() -> Callable[[str], Path]:
+    """A folder of the optional test data; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        if not (DATA / name).is_dir():
+            pytest.skip(f"needs the data set '{name}' in {DATA} (CNNCLI_TEST_DATA names another place)")
+        return DATA / name
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def private_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings or cache of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("CNNCLI_") and name != "CNNCLI_TEST_DATA"]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("CNNCLI_CACHE", str(home / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+
+
+Completed = subprocess.CompletedProcess
+
+
+@pytest.fixture
+def cnncli(tmp_path: Path) -> Callable[..., Completed]:
+    """Run `cnncli` in its own process, in `tmp_path`; output as bytes, standard input empty unless given."""
+
+    def run(*arguments: Any, stdin: bytes | None = None, **options: Any) -> Completed:
+        command = [sys.executable, "-m", "cnncli", *(os.fspath(word) if isinstance(word, Path) else word for word in arguments)]
+        feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        options = {"cwd": tmp_path, "capture_output": True, "timeout": 120, **feed, **options}
+        return subprocess.run([os.fsencode(str(word)) if isinstance(word, str) else word for word in command], **options)
+
+    return run
+
+
+def records(output: bytes) -> list[dict[str, Any]]:
+    """The records in JSON lines."""
+    return [json.loads(line) for line in output.splitlines()]
