@@ -51,10 +51,17 @@ def cnncli(tmp_path: Path) -> Callable[..., Completed]:
     """Run `cnncli` in its own process, in `tmp_path`; output as bytes, standard input empty unless given."""
 
     def run(*arguments: Any, stdin: bytes | None = None, **options: Any) -> Completed:
-        command = [sys.executable, "-m", "cnncli", *(os.fspath(word) if isinstance(word, Path) else word for word in arguments)]
+        command = [
+            sys.executable,
+            "-m",
+            "cnncli",
+            *(os.fspath(word) if isinstance(word, Path) else word for word in arguments),
+        ]
         feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         options = {"cwd": tmp_path, "capture_output": True, "timeout": 120, **feed, **options}
-        return subprocess.run([os.fsencode(str(word)) if isinstance(word, str) else word for word in command], **options)
+        return subprocess.run(
+            [os.fsencode(str(word)) if isinstance(word, str) else word for word in command], **options
+        )
 
     return run
 

@@ -103,7 +103,7 @@ class Table:
         from cnncli.cli.tables import many, single
 
         first_and_last = len(self._rows) == 1 and not self._printed
-        table = single(*self._rows[0]) if first_and_last else many(self._rows, header=not self._printed)
+        table = single(*self._rows[0]) if first_and_last else many(self._rows, not self._printed, self._console.width)
         self._show(table)
         self._printed = True
         self._rows = []

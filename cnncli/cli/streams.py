@@ -63,8 +63,9 @@ def interruptible() -> Iterator[None]:
 
 def say(message: str) -> None:
     """One line to the user, on standard error; names keep the line whole whatever they contain."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"cnncli: {printable(message)}", file=sys.stderr)
+    if sys.stderr is not None:  # None where the process was started without one; print would turn to standard output
+        with contextlib.suppress(OSError, ValueError):
+            print(f"cnncli: {printable(message)}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -27,14 +28,22 @@ def single(record: Record, result: Any) -> Table:
     return table
 
 
-def many(rows: list[tuple[Record, Any]], header: bool) -> Table:
+def many(rows: list[tuple[Record, Any]], header: bool, width: int) -> Table:
     """One line per input, in columns that keep their width from one part of a long table to the next."""
     table = Table(box=SIMPLE_HEAD, show_header=header, expand=True, pad_edge=False)
-    table.add_column("file", ratio=2, overflow="fold")
-    table.add_column("result", ratio=3, overflow="fold")
+    file_width = width * 2 // 5
+    table.add_column("file", width=file_width)
+    table.add_column("result", overflow="fold")
     for record, result in rows:
-        table.add_row(Text(_name(record)), _summary(record, result))
+        table.add_row(Text(_end(_name(record), file_width)), _summary(record, result))
     return table
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a text that is too long: of a path, the name tells more than the folders."""
+    while cell_len(text) > width:
+        text = "…" + text[2:]
+    return text
 
 
 def _title(record: Record) -> Text:

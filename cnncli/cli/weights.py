@@ -49,9 +49,10 @@ def _print_table(entries: list[dict]) -> None:
 
     table = Table(box=SIMPLE_HEAD)
     for name in ("model", "task", "classes", "input", "MB", "measured", "licence"):
-        table.add_column(name, justify="right" if name in ("classes", "MB") else "left", overflow="fold")
+        justify = "right" if name in ("classes", "MB") else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in ("model", "task", "input"))
     for entry in entries:
-        measured = ", ".join(f"{name} {value}" for name, value in entry["measured"].items())
+        measured = "\n".join(f"{name.replace('_', ' ')} {value}" for name, value in entry["measured"].items())
         numbers = str(entry["classes"]), entry["input"], str(entry["megabytes"])
         table.add_row(entry["model"], entry["task"], *numbers, measured, entry["licence"])
     Console().print(table)
@@ -109,6 +110,6 @@ def pull(
     say(f"fetching {entry.size / 1e6:.0f} MB from {entry.url}")
     with downloaded(entry.url, entry.sha256_prefix, entry.size, pulled_folder()) as file:
         say("writing the weights file and its graph")
-        convert(entry, file, target)
+        convert(entry, file, target, notify=say)
     print(target)
     return 0

@@ -15,12 +15,16 @@ from cnncli.io.sources import Input, Sources
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to analyse: `load` gives it or raises InputError; `extra` goes into its record."""
+    """One picture to analyse: `load` gives it or raises InputError; `extra` goes into its record.
+
+    `photo_bytes` is what it holds in memory before it is loaded (a video's frame).
+    """
 
     index: int
     source: Input
     load: Callable[[], Photo]
     extra: dict[str, Any] = field(default_factory=dict)
+    photo_bytes: int = 0
     skipped: bool = False
 
     @property
@@ -31,7 +35,7 @@ class Item:
 def items_of(sources: Sources, config: RunConfig) -> Iterator[Item]:
     """The items of a run's shard, each with its index over all shards."""
     numbered = enumerate(_all_items(sources, config))
-    return (Item(index, source, load, extra) for index, (source, load, extra) in numbered if config.shard.has(index))
+    return (Item(index, *item) for index, item in numbered if config.shard.has(index))
 
 
 def count_items(sources: Sources, config: RunConfig) -> int:
@@ -49,7 +53,7 @@ def peek_count(sources: Sources, limit: int) -> int:
     return min(count, limit)
 
 
-Unnumbered = tuple[Input, Callable[[], Photo], dict[str, Any]]
+Unnumbered = tuple[Input, Callable[[], Photo], dict[str, Any], int]  # an Item without its index
 
 
 def _all_items(sources: Sources, config: RunConfig) -> Iterator[Unnumbered]:
@@ -59,7 +63,7 @@ def _all_items(sources: Sources, config: RunConfig) -> Iterator[Unnumbered]:
         elif config.frames == "all" and not source.is_stdin:
             yield from _frames(source, _pages(source, config.max_pixels))
         else:
-            yield source, _loader(source, config.max_pixels), {}
+            yield source, _loader(source, config.max_pixels), {}, 0
 
 
 def _loader(source: Input, max_pixels: int) -> Callable[[], Photo]:
@@ -79,9 +83,9 @@ def _frames(source: Input, frames: Iterator[Frame]) -> Iterator[Unnumbered]:
             extra = {"frame": frame.number}
             if frame.seconds is not None:
                 extra["seconds"] = round(frame.seconds, 3)
-            yield source, _give(frame.photo), extra
+            yield source, _give(frame.photo), extra, frame.photo.pixels.nbytes
     except InputError as error:
-        yield source, _fail(error), {}
+        yield source, _fail(error), {}, 0
 
 
 def _give(photo: Photo) -> Callable[[], Photo]:

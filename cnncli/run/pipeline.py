@@ -1,13 +1,15 @@
 """The streaming loop: decode, batch, infer, interpret and write overlap; outcomes come in the order of inputs.
 
-One thread (the caller's) schedules; worker threads load images and drive the tasks' generators; engine threads
-run the models. Memory is bounded by the number of items in flight and by the bytes of photos they still hold.
+One thread (the caller's) schedules; a feeder reads the items; worker threads load images and drive the tasks'
+generators; engine threads run the models. Memory is bounded by the number of items in flight and by the bytes of
+photos that they still hold.
 """
 
 import contextlib
 import queue
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,11 +22,13 @@ from cnncli.engine.base import Engine, run_halving
 from cnncli.engine.device import available_cpus
 from cnncli.errors import CnncliError, InputError
 from cnncli.io.images import Photo
+from cnncli.run.feeder import END, FED, Feeder
 from cnncli.run.items import Item
 from cnncli.run.workers import WorkerPool
 from cnncli.tasks.base import Outputs, Request, Result, Task
 
-PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept for drawing; past it, nothing new is decoded
+PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept, for drawing or as frames; past it, nothing new is started
+FEED_AHEAD = 8  # items read before there is room for them
 LEAST_WINDOW = 32  # items in flight: enough for slow and fast ones to even out
 TICK = 0.25  # seconds between looks at the clock while decoders run
 
@@ -56,7 +60,7 @@ class _Flight:
         self.orientation: int | None = None
         self.steps: Generator[Request, Outputs, Result] | None = None
         self.ms = {"decode": 0.0, "prepare": 0.0, "infer": 0.0, "interpret": 0.0}
-        self.held = 0
+        self.held = item.photo_bytes
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -129,7 +133,6 @@ class _Loop:
 
     def __init__(self, pipeline: Pipeline, items: Iterable[Item]):
         self.pipeline = pipeline
-        self.items = iter(items)
         self.exhausted = False
         self.events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         config, engines = pipeline.config, pipeline.engines
@@ -139,7 +142,10 @@ class _Loop:
             name: WorkerPool(engine.parallel_calls, self._report, "cnncli-engine") for name, engine in engines.items()
         }
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
+        self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed
         self.window = max(LEAST_WINDOW, 2 * workers, 4 * max(self.batch_size.values()))
+        self.feeder = Feeder(items, FEED_AHEAD, self._report)
+        self.backlog: deque[Item] = deque()  # read, not started
         self.flights: dict[int, _Flight] = {}  # started, by position
         self.working: set[int] = set()  # positions that a worker has or will have
         self.calls = dict.fromkeys(engines, 0)  # batches in each engine
@@ -149,6 +155,7 @@ class _Loop:
         self.held = 0
 
     def close(self) -> None:
+        self.feeder.close()
         for pool in (self.workers, *self.callers.values()):
             pool.close()
 
@@ -156,13 +163,12 @@ class _Loop:
         while True:
             self._admit()
             self._dispatch()
-            while self.next_out in self.ready:
+            if self.next_out in self.ready:
                 yield self.ready.pop(self.next_out)
                 self.next_out += 1
-                self._admit()
-            if self.exhausted and self.next_out == self.next_in:
+            elif self.exhausted and not self.backlog and self.next_out == self.next_in:
                 return
-            if self.next_out not in self.ready:
+            else:
                 self._wait()
 
     def _report(self, key: Any, outcome: Any) -> None:
@@ -170,19 +176,21 @@ class _Loop:
 
     def _admit(self) -> None:
         """Start items while there is room."""
-        while not self.exhausted and self.next_in - self.next_out < self.window and self.held < PHOTO_BUDGET:
-            try:
-                item = next(self.items)
-            except StopIteration:
-                self.exhausted = True
-                return
+        while self.backlog and self._has_room():
+            item = self.backlog.popleft()
+            self.feeder.taken()
             position, self.next_in = self.next_in, self.next_in + 1
             if item.skipped:
                 self.ready[position] = Outcome(item)
                 continue
             flight = self.flights[position] = _Flight(item)
+            self.held += flight.held
             self.working.add(position)
             self.workers.submit(position, partial(self.pipeline.begin, flight))
+
+    def _has_room(self) -> bool:
+        in_flight = self.next_in - self.next_out
+        return in_flight < self.window and len(self.working) < self.most_working and self.held < PHOTO_BUDGET
 
     def _dispatch(self) -> None:
         """Send full batches to their engines; and smaller ones where nothing more can join or none should wait."""
@@ -218,7 +226,13 @@ class _Loop:
         except queue.Empty:
             self._cut_off()
             return
-        if isinstance(key, int):
+        if key == FED:
+            self.backlog.append(outcome)
+        elif key == END:
+            self.exhausted = True
+            if outcome is not None:
+                raise outcome
+        elif isinstance(key, int):
             self._step_done(key, outcome)
         else:
             self._call_done(*key, outcome)

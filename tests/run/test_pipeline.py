@@ -1,0 +1,243 @@
+"""The streaming loop with a task and an engine of our own, whose every delay and failure is known."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cnncli.config import RunConfig
+from cnncli.errors import DeviceError, InputError, OutOfMemoryError, OutputError
+from cnncli.io.images import Photo
+from cnncli.io.sources import Input
+from cnncli.run.items import Item
+from cnncli.run.pipeline import Outcome, Pipeline
+from cnncli.tasks.base import Request
+
+
+@dataclass(frozen=True)
+class Sum:
+    value: int
+
+    def as_dict(self) -> dict[str, int]:
+        return {"sum": self.value}
+
+
+class SumTask:
+    """Asks twice (the second time for the first answer plus one), as a detector and its embedder would."""
+
+    name = "sum"
+
+    def analyse(self, image: np.ndarray) -> Iterator:
+        first = yield Request("sum", image[: 1 + image[0, 0, 0] % 2])
+        second = yield Request("sum", first["sum"] + 1)
+        return Sum(int(second["sum"]))
+
+
+class SumEngine:
+    """Sums each item; remembers the batches and how many calls ran at once."""
+
+    name, device, preferred_batch = "sum", "cpu", 4
+
+    def __init__(self, parallel_calls: int = 2, memory: int = 1 << 30, delay: float = 0.0):
+        self.parallel_calls = parallel_calls
+        self.batches: list[tuple] = []
+        self._memory = memory
+        self._delay = delay
+        self._running = 0
+        self.most_running = 0
+        self._lock = threading.Lock()
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        with self._lock:
+            self._running += 1
+            self.most_running = max(self.most_running, self._running)
+            self.batches.append(batch.shape)
+        time.sleep(self._delay)
+        with self._lock:
+            self._running -= 1
+        if len(batch) > self._memory:
+            raise OutOfMemoryError("full")
+        return {"sum": batch.reshape(len(batch), -1).sum(1, dtype=np.int64)}
+
+
+def item(index: int, load=None) -> Item:
+    pixels = np.full((4, 4, 3), index % 251, np.uint8)
+    return Item(index, Input(f"{index}.png", ""), load or (lambda: Photo(pixels)))
+
+
+def expected(index: int) -> int:
+    value = index % 251
+    return value * 12 * (1 + value % 2) + 1
+
+
+def run(items, engine=None, finish=None, **options) -> list[Outcome]:
+    return list(Pipeline(SumTask(), {"sum": engine or SumEngine()}, RunConfig(**options), finish).run(items))
+
+
+def raising(error: BaseException):
+    def load() -> Photo:
+        raise error
+
+    return load
+
+
+def sleeping(seconds: float):
+    def load() -> Photo:
+        time.sleep(seconds)
+        return Photo(np.zeros((4, 4, 3), np.uint8))
+
+    return load
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 64])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_answers_in_the_order_of_inputs(batch_size: int | None, workers: int) -> None:
+    outcomes = run(map(item, range(400)), batch_size=batch_size, workers=workers)
+    assert [outcome.item.index for outcome in outcomes] == list(range(400))
+    assert [outcome.result.value for outcome in outcomes] == [expected(index) for index in range(400)]
+
+
+def test_slow_inputs_do_not_change_the_order() -> None:
+    items = [item(index, sleeping(0.05) if index % 7 == 0 else None) for index in range(60)]
+    assert [outcome.item.index for outcome in run(items, workers=4)] == list(range(60))
+
+
+def test_batches_hold_equal_shapes_and_at_most_the_size() -> None:
+    engine = SumEngine()
+    run(map(item, range(200)), engine, batch_size=16)
+    assert max(shape[0] for shape in engine.batches) == 16
+    assert sum(shape[0] for shape in engine.batches) == 400
+
+
+def test_no_more_calls_at_once_than_the_engine_allows() -> None:
+    engine = SumEngine(parallel_calls=2, delay=0.002)
+    run(map(item, range(60)), engine)
+    assert engine.most_running == 2
+
+
+def test_failures_become_outcomes() -> None:
+    items = [item(0), item(1, raising(InputError("broken"))), item(2, raising(MemoryError())), item(3)]
+    outcomes = run(items)
+    assert [outcome.failure for outcome in outcomes] == [None, "broken", "does not fit into memory", None]
+
+
+def test_bugs_become_failures_with_a_traceback() -> None:
+    outcomes = run([item(0, raising(ZeroDivisionError("x"))), item(1)])
+    assert "internal error (ZeroDivisionError" in outcomes[0].failure
+    assert "raise error" in outcomes[0].bug
+    assert outcomes[1].result.value == expected(1)
+
+
+def test_cuts_off_what_hangs_and_goes_on() -> None:
+    items = [item(index, sleeping(30) if index in (2, 3, 5) else None) for index in range(50)]
+    start = time.monotonic()
+    outcomes = run(items, workers=2, decode_timeout=0.3)
+    assert time.monotonic() - start < 10
+    assert [outcome.item.index for outcome in outcomes if outcome.failure] == [2, 3, 5]
+    assert "within 0.3 seconds" in outcomes[2].failure
+
+
+def test_halves_batches_that_do_not_fit() -> None:
+    engine = SumEngine(memory=3)
+    outcomes = run(map(item, range(40)), engine, batch_size=16)
+    assert [outcome.result.value for outcome in outcomes] == [expected(index) for index in range(40)]
+
+
+def test_ends_where_a_single_item_does_not_fit() -> None:
+    with pytest.raises(DeviceError, match="--device cpu"):
+        run(map(item, range(4)), SumEngine(memory=0))
+
+
+def test_errors_of_the_source_end_the_run() -> None:
+    def items() -> Iterator[Item]:
+        yield item(0)
+        raise InputError("the list broke")
+
+    with pytest.raises(InputError, match="the list broke"):
+        run(items())
+
+
+def test_write_errors_end_the_run() -> None:
+    def finish(*arguments):
+        raise OutputError("disk full")
+
+    with pytest.raises(OutputError):
+        run(map(item, range(3)), finish=finish)
+
+
+def test_finish_gets_photo_and_result() -> None:
+    def finish(done: Item, photo: Photo, result: Sum) -> dict:
+        return {"output": f"{done.file} {photo.pixels.shape} {result.value}"}
+
+    (outcome,) = run([item(7)], finish=finish)
+    assert outcome.extra == {"output": f"7.png (4, 4, 3) {expected(7)}"}
+
+
+def test_skipped_items_are_not_loaded() -> None:
+    from dataclasses import replace
+
+    outcomes = run([replace(item(0, raising(AssertionError())), skipped=True), item(1)])
+    assert outcomes[0].result is None
+    assert outcomes[0].failure is None
+
+
+def test_reads_only_a_window_ahead() -> None:
+    read = []
+
+    def items() -> Iterator[Item]:
+        for index in range(5000):
+            read.append(index)
+            yield item(index)
+
+    pipeline = Pipeline(SumTask(), {"sum": SumEngine()}, RunConfig())
+    outcomes = pipeline.run(items())
+    for _ in range(3):
+        next(outcomes)
+    time.sleep(0.2)
+    assert len(read) < 100
+    outcomes.close()
+
+
+def test_kept_photos_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnncli.run.pipeline.PHOTO_BUDGET", 10 * 48)
+    alive = SimpleNamespace(now=0, most=0)
+
+    def load() -> Photo:
+        alive.now += 1
+        alive.most = max(alive.most, alive.now)
+        return Photo(np.zeros((4, 4, 3), np.uint8))
+
+    def finish(*arguments) -> dict:
+        alive.now -= 1
+        return {}
+
+    outcomes = run([item(index, load) for index in range(100)], finish=finish, batch_size=64, workers=2)
+    assert len(outcomes) == 100
+    assert alive.most <= 10 + 2 * 2 + 2  # the budget, and what two workers have before it is weighed
+
+
+def test_answers_while_the_source_waits() -> None:
+    gate = threading.Event()
+
+    def items() -> Iterator[Item]:
+        yield item(0)
+        gate.wait(20)
+        yield item(1)
+
+    outcomes = Pipeline(SumTask(), {"sum": SumEngine()}, RunConfig(batch_size=64)).run(items())
+    assert next(outcomes).item.index == 0
+    gate.set()
+    assert next(outcomes).item.index == 1
+
+
+def test_threads_end_with_the_run() -> None:
+    before = threading.active_count()
+    run(map(item, range(20)))
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
