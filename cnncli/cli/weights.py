@@ -47,14 +47,13 @@ def _print_table(entries: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("model", "task", "classes", "input", "MB", "measured", "licence"):
-        justify = "right" if name in ("classes", "MB") else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in ("model", "task", "input"))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("model", "task", "input", "MB", "measured in %", "licence"):
+        table.add_column(name, justify="right" if name == "MB" else "left", overflow="fold", no_wrap=name != "licence")
     for entry in entries:
         measured = "\n".join(f"{name.replace('_', ' ')} {value}" for name, value in entry["measured"].items())
-        numbers = str(entry["classes"]), entry["input"], str(entry["megabytes"])
-        table.add_row(entry["model"], entry["task"], *numbers, measured, entry["licence"])
+        size = entry["input"], str(entry["megabytes"])
+        table.add_row(entry["model"], entry["task"], *size, measured, entry["licence"])
     Console().print(table)
 
 
@@ -107,7 +106,7 @@ def pull(
     from cnncli.nn.official import convert, find
 
     entry = find(name)
-    say(f"fetching {entry.size / 1e6:.0f} MB from {entry.url}")
+    say(f"fetching {name}, {entry.size / 1e6:.0f} MB")
     with downloaded(entry.url, entry.sha256_prefix, entry.size, pulled_folder()) as file:
         say("writing the weights file and its graph")
         convert(entry, file, target, notify=say)

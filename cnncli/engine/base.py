@@ -7,6 +7,9 @@ import numpy as np
 
 from cnncli.errors import DeviceError, OutOfMemoryError
 
+# in the messages of ONNX Runtime, torch and cuBLAS, which have no common type for it
+MEMORY_ERRORS = ("bad_alloc", "allocate memory", "out of memory", "alloc_failed")
+
 Batch = np.ndarray  # uint8 (N, H, W, 3), or what the task's request holds, behind a batch axis
 Outputs = Mapping[str, np.ndarray]  # per name of the model's outputs, float32, the batch axis first
 
@@ -25,6 +28,11 @@ class Engine(Protocol):
     def run(self, batch: Batch) -> Outputs:
         """Outputs for the batch. OutOfMemoryError where it does not fit, with the engine still usable."""
         ...
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether a runtime's error says that an allocation failed."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_ERRORS)
 
 
 def run_halving(run: Callable[[Batch], Outputs], batch: Batch) -> Outputs:

@@ -5,18 +5,21 @@ import os
 import platform
 from pathlib import Path
 
-CGROUP_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: "quota period" in microseconds, or "max period"
+CGROUPS = Path("/sys/fs/cgroup")
 CUDA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 
 def available_cpus() -> int:
     """Cores that this process may use: its affinity mask, less where a container's quota is lower."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = CGROUP_CPU_LIMIT.read_text().split()
-        return max(1, min(count, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        return count
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # cgroup version 2, version 1
+        try:
+            quota, period = (int(word) for file in files for word in (CGROUPS / file).read_text().split())
+        except (OSError, ValueError):  # no such version, or "max", which is no limit
+            continue
+        if quota > 0:  # version 1 says -1 for no limit
+            return max(1, min(count, -(-quota // period)))
+    return count
 
 
 def cuda_device_count() -> int:

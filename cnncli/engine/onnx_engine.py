@@ -8,11 +8,10 @@ runs make as many calls at once as there are cores, each with a small batch; a s
 import numpy as np
 import onnxruntime
 
-from cnncli.engine.base import Batch, Outputs
+from cnncli.engine.base import Batch, Outputs, is_lack_of_memory
+from cnncli.engine.onnx_graph import initializer_names
 from cnncli.errors import DeviceError, OutOfMemoryError, WeightsError
 from cnncli.io.weights import Weights
-
-MEMORY_ERRORS = ("bad_alloc", "allocate", "out of memory")  # in the runtime's messages, it has no type for it
 
 
 class OnnxEngine:
@@ -32,8 +31,8 @@ class OnnxEngine:
     def run(self, batch: Batch) -> Outputs:
         try:
             outputs = self._session.run(self._outputs, {"images": batch})
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError) or any(words in str(error) for words in MEMORY_ERRORS):
+        except Exception as error:  # the runtime's own types are not public, and derive from Exception alone
+            if is_lack_of_memory(error):
                 raise OutOfMemoryError(str(error)) from error
             raise
         return dict(zip(self._outputs, outputs, strict=True))
@@ -45,13 +44,18 @@ def _session(weights: Weights, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave cores to decoding
-    graph_names = set(weights.tensors)
-    arrays = {name: np.ascontiguousarray(weights.tensors[name], np.float32) for name in graph_names}
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
-    options.add_external_initializers(list(arrays), values)
     try:
+        arrays = _parameters(weights)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+        options.add_external_initializers(list(arrays), values)
         return onnxruntime.InferenceSession(weights.graph, options, providers=["CPUExecutionProvider"])
-    except MemoryError as error:
-        raise DeviceError("not enough memory to load the model") from error
     except Exception as error:  # the runtime's own types are not public
+        if is_lack_of_memory(error):
+            raise DeviceError("not enough memory to load the model") from error
         raise WeightsError(f"{weights.path}: its graph can't be loaded ({error}); pull or export it again") from error
+
+
+def _parameters(weights: Weights) -> dict[str, np.ndarray]:
+    """The tensors that the graph names (the runtime refuses others), float16 widened to float32."""
+    arrays = {name: weights.tensors[name] for name in initializer_names(weights.graph) & set(weights.tensors)}
+    return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in arrays.items()}

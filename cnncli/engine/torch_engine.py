@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cnncli.engine.base import Batch, Outputs
+from cnncli.engine.base import Batch, Outputs, is_lack_of_memory
 from cnncli.errors import DeviceError, OutOfMemoryError
 from cnncli.io.weights import Weights
 from cnncli.nn.checkpoint import load_model
@@ -29,29 +29,38 @@ class TorchEngine:
         if precision == "fp32":  # TensorFloat-32 keeps 10 bits of mantissa: scores would differ from the CPU's
             torch.backends.cudnn.allow_tf32 = False
             torch.set_float32_matmul_precision("highest")
-        model = load_model(weights).to(self._device, PRECISIONS[precision])
-        self._model = model.to(memory_format=torch.channels_last)
+        self._model = self._placed(load_model(weights), PRECISIONS[precision])
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Outputs:
         try:
-            images = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device, non_blocking=True)
+            images = torch.from_numpy(np.require(batch, requirements="CW")).to(self._device, non_blocking=True)
             outputs = self._model(images)
             return {name: value.float().cpu().numpy() for name, value in zip(self._outputs, outputs, strict=True)}
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except Exception as error:  # on the CPU torch reports lack of memory as a plain RuntimeError
+            if not is_lack_of_memory(error):
+                raise
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             raise OutOfMemoryError(str(error)) from error
 
+    def _placed(self, model: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+        try:
+            return model.to(self._device, dtype).to(memory_format=torch.channels_last)
+        except Exception as error:
+            if isinstance(error, torch.AcceleratorError) or is_lack_of_memory(error):
+                raise DeviceError(f"{self.device}: the model can't be loaded there ({error})") from error
+            raise
+
 
 def usable_device(name: str) -> torch.device:
     """The torch device of "cpu", "cuda", "cuda:1" or "mps". DeviceError where torch can't use it."""
-    device = torch.device(name)
-    if device.type == "cuda":
+    kind, _, index = name.partition(":")
+    if kind == "cuda":
         if not torch.cuda.is_available():
             raise DeviceError(f"--device {name}: torch {torch.__version__} finds no usable GPU; use --device cpu")
-        if (device.index or 0) >= torch.cuda.device_count():
+        if int(index or 0) >= torch.cuda.device_count():
             raise DeviceError(f"--device {name}: this machine has {torch.cuda.device_count()} GPU(s), from cuda:0")
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError(f"--device {name}: torch can't use Metal here; use --device cpu")
-    return device
+    return torch.device(name)

@@ -50,32 +50,43 @@ def _from_folders(place: Path, classes: Sequence[str]) -> list[Labelled]:
 
 
 def _from_table(table: Path, images: Path | None, classes: Sequence[str]) -> list[Labelled]:
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{table}: can't be read ({error}); expected {LAYOUT}") from error
-    columns = rows[0] if rows else {}
+    columns, rows = _read_table(table)
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
     class_column = next((name for name in INDEX_COLUMNS + NAME_COLUMNS if name in columns), None)
     if file_column is None or class_column is None:
-        raise UsageError(
-            f"{table}: has the columns {', '.join(columns) or 'none'}; expected file and class_id or label"
-        )
+        found = ", ".join(columns) or "none"
+        raise UsageError(f"{table}: has the columns {found}; expected file and class_id or label")
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images {images}: no such folder")
     known = _Names(classes)
-    folder = images or _image_folder(table.parent, rows[0][file_column])
+    read_class = known.number if class_column in INDEX_COLUMNS else known.index
+    folder = images or _image_folder(table.parent, [row[file_column] for _, row in rows])
     photos = []
-    for number, row in enumerate(rows, 2):
-        where = f"{table}, line {number}"
-        text = row[class_column] or ""
-        truth = known.number(text, where) if class_column in INDEX_COLUMNS else known.index(text, where)
-        photos.append(Labelled(os.path.join(folder, row[file_column]), truth))
+    for line, row in rows:
+        where = f"{table}, line {line}"
+        if not row[file_column]:
+            raise UsageError(f"{where}: names no file")
+        photos.append(Labelled(os.path.join(folder, row[file_column]), read_class(row[class_column], where)))
     return photos
 
 
-def _image_folder(beside: Path, first: str) -> Path:
-    """The folder that a table's files are in: its own, or `images` in it."""
-    return beside / "images" if not (beside / first).exists() and (beside / "images" / first).exists() else beside
+def _read_table(table: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a CSV, and its rows with the number of the line that each ends on."""
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey="", restval="")
+            columns = reader.fieldnames or ()
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{table}: can't be read ({error}); expected {LAYOUT}") from error
+    return columns, rows
+
+
+def _image_folder(beside: Path, files: Sequence[str]) -> Path:
+    """The folder that a table's files are in: its own, or `images` in it where the first file is there alone."""
+    if files and not (beside / files[0]).exists() and (beside / "images" / files[0]).exists():
+        return beside / "images"
+    return beside
 
 
 class _Names:
@@ -90,12 +101,12 @@ class _Names:
     def index(self, name: str, where: Any) -> int:
         if _plain(name) in self._indices:
             return self._indices[_plain(name)]
-        if name.strip().isdigit():
+        if name.strip().isdecimal():
             return self.number(name, where)
         raise UsageError(f"{where}: the model has no class '{name}'; see --labels for other names")
 
     def number(self, text: str, where: Any) -> int:
-        if not text.strip().isdigit() or int(text) >= self._count:
+        if not text.strip().isdecimal() or int(text) >= self._count:
             raise UsageError(f"{where}: class '{text}' is not one of 0 to {self._count - 1}")
         return int(text)
 

@@ -26,26 +26,37 @@ def export_graph(model: FromPixels, images: torch.Tensor, outputs: tuple[str, ..
     """The serialised graph of `model`, whose one input `images` has a batch axis of any length.
 
     `images` is an example batch of at least two (a batch of one would be taken for a constant). The names of
-    the graph's parameters are those of `model.model`'s state dict (FromPixels adds one level).
+    the graph's parameters are those of `model.model`'s state dict (FromPixels adds one level). WeightsError
+    where the exporter can't write the network.
     """
-    program = _traced(model.eval(), images, outputs)
-    optimizer.fold_constants(program.model)
-    optimizer.remove_unused_nodes(program.model)
-    graph = onnx_ir.to_proto(program.model)
     learned = frozenset(model.model.state_dict())
-    _rename(graph.graph, {f"model.{name}": name for name in learned})
+    names = {f"model.{name}": name for name in learned}
+    program = _traced(model.eval(), images, outputs)
+    _fold_constants(program.model, learned=frozenset(names))
+    graph = onnx_ir.to_proto(program.model)
+    _rename(graph.graph, names)
     _drop_zero_biases(graph.graph, learned)
     _share_constants(graph.graph, learned)
-    _externalise(graph.graph, learned)
     _drop_debug_information(graph)
     return graph.SerializeToString()
 
 
 def _traced(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ...]) -> torch.onnx.ONNXProgram:
+    try:
+        program = _exported(model, images, outputs)
+    except Exception as error:  # of many types, each with pages of advice
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"this network can't be written as an ONNX graph ({reason})") from error
+    if program is None:  # what the exporter returns instead of an error in some of its modes
+        raise WeightsError("this network can't be written as an ONNX graph")
+    return program
+
+
+def _exported(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ...]) -> torch.onnx.ONNXProgram | None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the exporter narrates on stdout
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
+        return torch.onnx.export(
             model,
             (images,),
             dynamo=True,
@@ -56,9 +67,22 @@ def _traced(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ..
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             verbose=False,
         )
-    if program is None:  # what the exporter returns instead of an error in some of its modes
-        raise WeightsError("this model can't be written as an ONNX graph; run it with --engine torch")
-    return program
+
+
+def _fold_constants(model: onnx_ir.Model, learned: frozenset[str]) -> None:
+    """Compute what depends on no input and no learned number, and make the learned numbers external.
+
+    They are out of sight while constants are folded: a transposed or reshaped parameter would become a constant.
+    """
+    parameters = [value for name, value in model.graph.initializers.items() if name in learned]
+    for value in parameters:
+        value.const_value = None
+    optimizer.fold_constants(model)
+    optimizer.remove_unused_nodes(model)
+    for value in parameters:
+        value.const_value = onnx_ir.ExternalTensor(
+            "weights", None, None, value.dtype, shape=value.shape, name=value.name
+        )
 
 
 def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
@@ -97,16 +121,6 @@ def _share_constants(graph: onnx.GraphProto, learned: frozenset[str]) -> None:
                 renamed[tensor.name] = original.name
     _keep(graph, [tensor for tensor in graph.initializer if tensor.name not in renamed])
     _rename(graph, renamed)
-
-
-def _externalise(graph: onnx.GraphProto, learned: frozenset[str]) -> None:
-    for tensor in graph.initializer:
-        if tensor.name not in learned:
-            continue
-        tensor.ClearField("raw_data")
-        tensor.ClearField("float_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="weights")
 
 
 def _drop_debug_information(graph: onnx.ModelProto) -> None:

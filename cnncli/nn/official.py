@@ -1,11 +1,14 @@
 """torchvision's official classification weights, by enum name (`resnet50.IMAGENET1K_V2`), made into weights files."""
 
+import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torchvision
+from torchvision.transforms._presets import ImageClassification
 
 from cnncli.errors import UsageError, WeightsError
 from cnncli.io.weights import ModelInfo, save_weights
@@ -33,10 +36,14 @@ def find(name: str) -> OfficialWeights:
     network, _, member = name.partition(".")
     known = torchvision.models.list_models(module=torchvision.models)
     if network not in known:
-        raise UsageError(f"torchvision has no classification network '{network}'; it has {', '.join(known)}")
-    entries = torchvision.models.get_model_weights(network).__members__
-    if member not in entries:
-        raise UsageError(f"{network} has no weights '{member}'; choose {', '.join(f'{network}.{e}' for e in entries)}")
+        close = difflib.get_close_matches(network, known, 3)
+        choices = f"perhaps {' or '.join(close)}" if close else f"it has {', '.join(known)}"
+        raise UsageError(f"torchvision has no classification network '{network}'; {choices}")
+    members = torchvision.models.get_model_weights(network).__members__
+    entries = {member: weights for member, weights in members.items() if weights.meta["categories"]}
+    if member not in entries:  # features alone, such as vgg16.IMAGENET1K_FEATURES, classify nothing
+        choices = ", ".join(f"{network}.{entry}" for entry in entries)
+        raise UsageError(f"{network} has no classification weights '{member}'; choose {choices}")
     return _entry(name, network, entries[member])
 
 
@@ -49,7 +56,7 @@ def _entry(name: str, network: str, weights: torchvision.models.WeightsEnum) -> 
         name=name,
         task="classify",
         backbone=PREFIX + network,
-        head={},
+        head=_builder_options(network, preset),
         classes=tuple(weights.meta["categories"]),
         recipe={
             "input": [preset.crop_size[0], preset.crop_size[0]],
@@ -66,18 +73,35 @@ def _entry(name: str, network: str, weights: torchvision.models.WeightsEnum) -> 
     return OfficialWeights(name, weights.url, match[1], round(weights.meta["_file_size"] * (1 << 20)), info)
 
 
-def convert(entry: OfficialWeights, downloaded: Path, target: Path) -> None:
-    """Make a weights file, its graph included, of a downloaded state dict; nothing is unpickled but tensors."""
+def _builder_options(network: str, preset: ImageClassification) -> dict[str, int]:
+    """What torchvision's builder has to know beside the number of classes."""
+    return {"image_size": preset.crop_size[0]} if network.startswith("vit_") else {}
+
+
+def convert(
+    entry: OfficialWeights, downloaded: Path, target: Path, notify: Callable[[str], None] = lambda message: None
+) -> None:
+    """Make a weights file, its graph included, of a downloaded state dict; nothing is unpickled but tensors.
+
+    A network that can't be exported is stored without a graph, which the torch engine does not need.
+    """
     try:
         state = torch.load(downloaded, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(f"{entry.url}: is no state dict of tensors ({error})") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"{entry.url}: is no state dict of tensors ({reason})") from error
     network = build(entry.info).eval()
     try:
-        network.network.load_state_dict(_renamed(state))
-    except (RuntimeError, AttributeError) as error:
+        _rename_old_densenet(state)
+        network.network.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError, ValueError) as error:
         raise WeightsError(f"{entry.url}: does not fit torchvision's {entry.name}") from error
-    save_weights(target, entry.info, tensors_of(network), graph_of(network, entry.info))
+    try:
+        graph = graph_of(network, entry.info)
+    except WeightsError as error:
+        notify(f"{entry.name}: {error}; it runs with --engine torch")
+        graph = None
+    save_weights(target, entry.info, tensors_of(network), graph)
 
 
 OLD_DENSENET = re.compile(
@@ -85,6 +109,10 @@ OLD_DENSENET = re.compile(
 )
 
 
-def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """torchvision's DenseNet files still have names with a dot that Python's modules may no longer have."""
-    return {OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state.items()}
+def _rename_old_densenet(state: dict[str, torch.Tensor]) -> None:
+    """torchvision's DenseNet files still have names with a dot that Python's modules may no longer have.
+
+    In place, because the dict carries the versions of its layers, which MNASNet asks for.
+    """
+    for name in list(state):
+        state[OLD_DENSENET.sub(r"\1\2", name)] = state.pop(name)

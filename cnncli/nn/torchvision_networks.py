@@ -1,7 +1,11 @@
 """torchvision's classification networks, wrapped to the contract of our own classifiers."""
 
+from typing import Any
+
 import torchvision
 from torch import Tensor, nn
+
+from cnncli.errors import WeightsError
 
 PREFIX = "torchvision/"  # of a backbone's name in a weights file: "torchvision/resnet50"
 
@@ -13,25 +17,28 @@ class TorchvisionClassifier(nn.Module):
     """Normalised RGB batch (N, 3, H, W) to logits (N, classes) and features (N, F).
 
     Features are what enters the last linear layer; networks that end in a convolution (SqueezeNet) give
-    the mean of their last feature map. State dict: `network.` and the names of torchvision.
+    the mean of their last feature map. State dict: `network.` and the names of torchvision. `options` are
+    those of torchvision's builder (`image_size` of vision transformers).
     """
 
-    def __init__(self, name: str, classes: int):
+    def __init__(self, name: str, classes: int, **options: Any):
         super().__init__()
-        options = {"init_weights": False} if name in TRANSFORM_INPUT else {}
-        self.network = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
         if name in TRANSFORM_INPUT:
-            self.network.transform_input = True
+            options = {"transform_input": True, "init_weights": False, **options}
+        try:
+            self.network = torchvision.models.get_model(name, weights=None, num_classes=classes, **options)
+        except ValueError as error:
+            raise WeightsError(f"torchvision {torchvision.__version__} has no network '{name}'; update it") from error
         linear = [path for path, layer in self.network.named_modules() if isinstance(layer, nn.Linear)]
-        self.last_linear = linear[-1] if linear else None
+        self.last_layer = linear[-1] if linear else "classifier"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.last_linear is None:
-            return self.network(x), self.network.features(x).mean(dim=(2, 3))
         captured: list[Tensor] = []
-        layer = self.network.get_submodule(self.last_linear)
+        layer = self.network.get_submodule(self.last_layer)
         hook = layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:
-            return self.network(x), captured[0]
+            logits = self.network(x)
         finally:
             hook.remove()
+        features = captured[0]
+        return logits, features if features.ndim == 2 else features.mean(dim=(2, 3))
