@@ -34,6 +34,13 @@ TASKS: dict[str, TaskEntry] = {
         network="cnncli.nn.assemble:classifier",
         default_model="efficientnet_lite2",
     ),
+    "detect": TaskEntry(
+        "Where things are in the photo: a label, a score and a box for each.",
+        analyser="cnncli.tasks.detect:Detect",
+        options="cnncli.tasks.detect:DetectOptions",
+        network="cnncli.nn.assemble:detector",
+        default_model="efficientdet_lite2",
+    ),
 }
 
 BACKBONES: dict[str, str] = {
@@ -44,6 +51,8 @@ BACKBONES: dict[str, str] = {
 MODELS: dict[str, ModelEntry] = {
     "efficientnet_lite2": ModelEntry("classify", "EfficientNet-Lite2, 260 px, 1000 ImageNet classes (default)"),
     "efficientnet_lite0": ModelEntry("classify", "EfficientNet-Lite0, 224 px, 1000 ImageNet classes (fast)"),
+    "efficientdet_lite2": ModelEntry("detect", "EfficientDet-Lite2, 448 px, 80 COCO classes (default)"),
+    "efficientdet_lite0": ModelEntry("detect", "EfficientDet-Lite0, 320 px, 80 COCO classes (fast)"),
 }
 
 

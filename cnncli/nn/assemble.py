@@ -10,6 +10,8 @@ from cnncli.catalog import BACKBONES, TASKS, resolve
 from cnncli.errors import WeightsError
 from cnncli.io.weights import ModelInfo
 from cnncli.nn.heads.classify import ClassifyHead
+from cnncli.nn.heads.efficientdet import SharedHead
+from cnncli.nn.necks.bifpn import BiFPN
 from cnncli.nn.torchvision_networks import PREFIX, TorchvisionClassifier
 
 
@@ -23,6 +25,21 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(self.backbone(x)[-1])
+
+
+class Detector(nn.Module):
+    """Normalised RGB batch (N, 3, S, S) to class logits (N, anchors, classes) and box codes (N, anchors, 4)."""
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module, class_head: nn.Module, box_head: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.class_head = class_head
+        self.box_head = box_head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pyramid = self.neck(*self.backbone(x)[-3:])
+        return self.class_head(pyramid), self.box_head(pyramid)
 
 
 class FromPixels(nn.Module):
@@ -47,12 +64,20 @@ def build(info: ModelInfo) -> nn.Module:
 
 def classifier(backbone: str, head: Mapping[str, Any], classes: int) -> nn.Module:
     if backbone.startswith(PREFIX):
-        return TorchvisionClassifier(backbone.removeprefix(PREFIX), classes)
+        return TorchvisionClassifier(backbone.removeprefix(PREFIX), classes, **head)
     trunk = build_backbone(backbone)
     return Classifier(trunk, ClassifyHead(trunk.channels[-1], classes, **head))
 
 
-def build_backbone(name: str) -> nn.Module:
+def detector(backbone: str, head: Mapping[str, Any], classes: int) -> nn.Module:
+    """EfficientDet: `head` holds the channels and cells of its BiFPN. Batch norm is folded, as in its source."""
+    trunk = build_backbone(backbone, folded=True)
+    channels = head["channels"]
+    neck = BiFPN(trunk.channels[-3:], channels, head["cells"])
+    return Detector(trunk, neck, SharedHead(channels, classes), SharedHead(channels, 4))
+
+
+def build_backbone(name: str, **options: Any) -> nn.Module:
     if name not in BACKBONES:
         raise WeightsError(f"backbone '{name}' is not in this version's catalog; update cnncli")
-    return resolve(BACKBONES[name])()
+    return resolve(BACKBONES[name])(**options)

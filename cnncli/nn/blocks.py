@@ -1,5 +1,6 @@
 """Layers that several networks share. Shapes are (N, C, H, W)."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,8 +28,25 @@ class SameConv2d(nn.Conv2d):
         return super().forward(F.pad(x, (left, right, top, bottom)))
 
 
+class SameMaxPool2d(nn.Module):
+    """Max-pooling with SAME padding by minus infinity."""
+
+    def __init__(self, kernel: int, stride: int):
+        super().__init__()
+        self.kernel = kernel
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom = same_padding(x.shape[2], self.kernel, self.stride)
+        left, right = same_padding(x.shape[3], self.kernel, self.stride)
+        return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=-torch.inf), self.kernel, self.stride)
+
+
 class ConvNormAct(nn.Sequential):
-    """Convolution, batch normalisation and, unless it is the linear end of a block, ReLU6."""
+    """Convolution, batch normalisation and, unless it is the linear end of a block, ReLU6.
+
+    `folded`: the normalisation is part of the convolution, which then has a bias.
+    """
 
     def __init__(
         self,
@@ -38,10 +56,12 @@ class ConvNormAct(nn.Sequential):
         stride: int = 1,
         groups: int = 1,
         activate: bool = True,
+        folded: bool = False,
         eps: float = 1e-3,
     ):
-        conv = SameConv2d(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
-        layers: list[nn.Module] = [conv, nn.BatchNorm2d(out_channels, eps=eps)]
+        layers: list[nn.Module] = [SameConv2d(in_channels, out_channels, kernel, stride, groups=groups, bias=folded)]
+        if not folded:
+            layers.append(nn.BatchNorm2d(out_channels, eps=eps))
         if activate:
             layers.append(nn.ReLU6())
         super().__init__(*layers)
@@ -53,12 +73,14 @@ class InvertedResidual(nn.Module):
     Source: Sandler et al. 2018, "MobileNetV2", fig. 4; expansion 1 has no expanding convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int, folded: bool = False
+    ):
         super().__init__()
         hidden = in_channels * expansion
-        layers = [] if expansion == 1 else [ConvNormAct(in_channels, hidden)]
-        layers.append(ConvNormAct(hidden, hidden, kernel, stride, groups=hidden))
-        layers.append(ConvNormAct(hidden, out_channels, activate=False))
+        layers = [] if expansion == 1 else [ConvNormAct(in_channels, hidden, folded=folded)]
+        layers.append(ConvNormAct(hidden, hidden, kernel, stride, groups=hidden, folded=folded))
+        layers.append(ConvNormAct(hidden, out_channels, activate=False, folded=folded))
         self.layers = nn.Sequential(*layers)
         self.residual = stride == 1 and in_channels == out_channels
 

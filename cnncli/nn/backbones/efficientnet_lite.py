@@ -30,16 +30,17 @@ def stages(channels: tuple[int, ...], repeats: tuple[int, ...]) -> tuple[Stage, 
 class EfficientNetLite(nn.Module):
     """RGB batch (N, 3, H, W), already normalised, to four maps: the ends of stages 2, 3, 5 and 7.
 
-    `channels` and `strides` describe the maps, fine to coarse (strides 4, 8, 16, 32).
+    `channels` and `strides` describe the maps, fine to coarse (strides 4, 8, 16, 32). `folded`: batch norm is part
+    of the convolutions, as in weights that were published for inference alone.
     """
 
-    def __init__(self, stages: tuple[Stage, ...]):
+    def __init__(self, stages: tuple[Stage, ...], folded: bool = False):
         super().__init__()
-        self.stem = ConvNormAct(3, STEM_CHANNELS, kernel=3, stride=2)
+        self.stem = ConvNormAct(3, STEM_CHANNELS, kernel=3, stride=2, folded=folded)
         self.stages = nn.ModuleList()
         previous = STEM_CHANNELS
         for number, stage in enumerate(stages):
-            self.stages.append(_stage(previous, stage, expansion=1 if number == 0 else 6))
+            self.stages.append(_stage(previous, stage, 1 if number == 0 else 6, folded))
             previous = stage.channels
         self.taps = (1, 2, 4, 6)
         self.channels = tuple(stages[tap].channels for tap in self.taps)
@@ -55,18 +56,18 @@ class EfficientNetLite(nn.Module):
         return features
 
 
-def _stage(in_channels: int, stage: Stage, expansion: int) -> nn.Sequential:
-    blocks = [InvertedResidual(in_channels, stage.channels, stage.kernel, stage.stride, expansion)]
+def _stage(in_channels: int, stage: Stage, expansion: int, folded: bool) -> nn.Sequential:
+    blocks = [InvertedResidual(in_channels, stage.channels, stage.kernel, stage.stride, expansion, folded)]
     for _ in range(stage.repeats - 1):
-        blocks.append(InvertedResidual(stage.channels, stage.channels, stage.kernel, 1, expansion))
+        blocks.append(InvertedResidual(stage.channels, stage.channels, stage.kernel, 1, expansion, folded))
     return nn.Sequential(*blocks)
 
 
-def lite0() -> EfficientNetLite:
+def lite0(folded: bool = False) -> EfficientNetLite:
     """Width 1.0, depth 1.0; trained at 224 px."""
-    return EfficientNetLite(stages((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)))
+    return EfficientNetLite(stages((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)), folded)
 
 
-def lite2() -> EfficientNetLite:
+def lite2(folded: bool = False) -> EfficientNetLite:
     """Width 1.1, depth 1.2; trained at 260 px."""
-    return EfficientNetLite(stages((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)))
+    return EfficientNetLite(stages((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)), folded)
