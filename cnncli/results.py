@@ -41,6 +41,34 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """One object; `bbox` is x, y, width, height in pixels of the upright photo."""
+
+    label: str
+    category_id: int
+    score: float
+    bbox: tuple[float, float, float, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "category_id": self.category_id,
+            "score": round(self.score, 7),
+            "bbox": [round(value, 3) for value in self.bbox],
+        }
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The objects of a photo, best first."""
+
+    detections: tuple[Detection, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"detections": [entry.as_dict() for entry in self.detections]}
+
+
+@dataclass(frozen=True)
 class Run:
     """What all records of a run share. `options_digest` names the options that change an answer."""
 
@@ -109,6 +137,7 @@ _HEAD: dict[str, Any] = {
 }
 _OPTIONAL: dict[str, Any] = {
     "output": {"type": "string", "description": "the picture written for this input"},
+    "crops": {"type": "array", "items": {"type": "string"}, "description": "pictures of the objects, in their order"},
     "skipped": {"const": True, "description": "with --skip-existing: the output was there, nothing was computed"},
     "frame": {"type": "integer", "minimum": 0, "description": "number of the video frame or page"},
     "seconds": {"type": ["number", "null"], "description": "time of the video frame"},
@@ -126,13 +155,36 @@ _LABEL = {
     "required": ["label", "index", "score"],
     "additionalProperties": False,
 }
+_DETECTION = {
+    "type": "object",
+    "properties": {
+        "label": {"type": "string"},
+        "category_id": {"type": "integer", "minimum": 0},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "bbox": {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0},
+            "minItems": 4,
+            "maxItems": 4,
+            "description": "x, y, width, height in pixels of the upright photo",
+        },
+    },
+    "required": ["label", "category_id", "score", "bbox"],
+    "additionalProperties": False,
+}
 _RESULTS: dict[str, dict[str, Any]] = {
     "classify": {
         "classes": {"type": ["array", "null"], "items": _LABEL, "description": "best first; null on failure"},
         "features": {"type": ["array", "null"], "items": {"type": "number"}, "description": "with --embed"},
     },
+    "detect": {
+        "detections": {"type": ["array", "null"], "items": _DETECTION, "description": "best first; null on failure"},
+    },
 }
-_EITHER = {"classify": [{"required": ["classes"]}, {"required": ["features"]}]}
+_EITHER = {
+    "classify": [{"required": ["classes"]}, {"required": ["features"]}],
+    "detect": [{"required": ["detections"]}],
+}
 
 
 def schema(task: str) -> dict[str, Any]:

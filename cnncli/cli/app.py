@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli import bench, classify, evaluate, merge, schema, settings_file, weights
+from cnncli.cli import bench, classify, detect, evaluate, merge, schema, settings_file, weights
 from cnncli.cli.streams import interruptible, own_stderr, say
 from cnncli.errors import CnncliError, OutputClosedError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("classify")(classify.classify)
+app.command("detect")(detect.detect)
 app.command("merge")(merge.merge_command)
 app.command("schema")(schema.schema_command)
 app.add_typer(evaluate.app, name="eval")

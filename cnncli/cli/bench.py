@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cnncli.catalog import TASKS, resolve
 from cnncli.cli.execute import find_sources
 from cnncli.cli.options import InputOptions, Inputs, with_shared_options
 from cnncli.config import EngineConfig, RunConfig
@@ -14,34 +15,33 @@ app = typer.Typer(help="Measure how fast a task runs here.", no_args_is_help=Tru
 PHOTOS_KEPT = 200  # of the inputs: read once and kept in memory, so that the disk is not measured
 
 
-@app.callback()
-def group() -> None:
-    """Keeps the task's name on the command line while there is one task."""
+def _register(task: str) -> None:
+    @app.command(task)
+    @with_shared_options
+    def bench(
+        engine: EngineConfig,
+        inputs_as: InputOptions,
+        run: RunConfig,
+        inputs: Inputs = [],  # noqa: B006 (Typer copies it)
+        seconds: Annotated[float, typer.Option(help="Time for each stage.")] = 2.0,
+        as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    ) -> int:
+        """Images per second of each stage, of the whole, and of the bound that the stages set.
+
+        Measures on the inputs (the first 200), or on synthetic 640 x 480 JPEGs where none is named.
+        """
+        from cnncli.run.benchmark import measure, synthetic_photos
+        from cnncli.run.session import open_session
+
+        photos = _read(inputs, inputs_as, run) if inputs else synthetic_photos(16)
+        session = open_session(task, resolve(TASKS[task].options)(), engine, expected_inputs=1 << 20)
+        figures = measure(session, photos, run, seconds)
+        print(json.dumps(figures, indent=2)) if as_json else _print(figures)
+        return 0
 
 
-@app.command("classify")
-@with_shared_options
-def classify(
-    engine: EngineConfig,
-    inputs_as: InputOptions,
-    run: RunConfig,
-    inputs: Inputs = [],  # noqa: B006 (Typer copies it)
-    seconds: Annotated[float, typer.Option(help="Time for each stage.")] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
-) -> int:
-    """Images per second of each stage, of the whole, and of the bound that the stages set.
-
-    Measures on the inputs (the first 200), or on synthetic 640 x 480 JPEGs where none is named.
-    """
-    from cnncli.run.benchmark import measure, synthetic_photos
-    from cnncli.run.session import open_session
-    from cnncli.tasks.classify import ClassifyOptions
-
-    photos = _read(inputs, inputs_as, run) if inputs else synthetic_photos(16)
-    session = open_session("classify", ClassifyOptions(), engine, expected_inputs=1 << 20)
-    figures = measure(session, photos, run, seconds)
-    print(json.dumps(figures, indent=2)) if as_json else _print(figures)
-    return 0
+for _task in TASKS:
+    _register(_task)
 
 
 def _read(words: list[str], inputs: InputOptions, run: RunConfig) -> list[bytes]:

@@ -1,9 +1,10 @@
 """`cnncli classify`."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from cnncli.cli.execute import execute
+from cnncli.cli.execute import Addition, RunContext, Sink, execute
 from cnncli.cli.options import (
     OUTPUT,
     InputOptions,
@@ -15,9 +16,34 @@ from cnncli.cli.options import (
     with_shared_options,
 )
 from cnncli.config import EngineConfig, RunConfig
+from cnncli.errors import UsageError
 
 _answer = options("Answer")
 _output = options(OUTPUT)
+
+
+class _Vectors(Addition):
+    """`--embed`: features instead of labels; an array of them where --out ends in .npy."""
+
+    def __init__(self, out: Path | None):
+        self.path = out if out is not None and out.suffix == ".npy" else None
+        self.takes_out = self.path is not None
+
+    def check(self, context: RunContext) -> None:
+        if self.path is None and (context.output.out or context.output.out_dir):
+            raise UsageError("--embed gives features, which are no picture; use --out FILE.npy")
+        if self.path and self.path.exists() and context.existing.refused:
+            raise UsageError(f"{self.path}: exists; use --overwrite")
+        if self.path and context.output.resume:
+            raise UsageError(f"--out {self.path}: an array can't be resumed; use --records alone")
+
+    def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
+        if self.path is None:
+            return []
+        from cnncli.io.arrays import row_writer
+
+        rows = stack.enter_context(row_writer(self.path))
+        return [lambda record, outcome: rows.append(outcome.result.features if outcome.result else None)]
 
 
 @with_shared_options
@@ -46,7 +72,6 @@ def classify(
     from cnncli.tasks.classify import ClassifyOptions
 
     names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated(classes)
-    other = read_names(labels) if labels else ()
-    return execute(
-        "classify", ClassifyOptions(top_k, names, other, embed), inputs, engine, inputs_as, output, run, manners
-    )
+    chosen = ClassifyOptions(top_k, names, read_names(labels) if labels else (), embed)
+    addition = _Vectors(output.out) if embed else Addition()
+    return execute("classify", chosen, inputs, engine, inputs_as, output, run, manners, addition)

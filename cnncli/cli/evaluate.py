@@ -1,6 +1,7 @@
 """`cnncli eval`: how right a model is on labelled data."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +13,6 @@ from cnncli.config import EngineConfig, RunConfig
 
 app = typer.Typer(help="Measure a model on labelled data.", no_args_is_help=True)
 MATRIX_UP_TO = 20  # classes: a larger confusion matrix does not fit a terminal
-
-
-@app.callback()
-def group() -> None:
-    """Keeps the task's name on the command line while there is one task."""
 
 
 @app.command("classify")
@@ -43,36 +39,74 @@ def classify(
     session = open_session("classify", options, engine, expected_inputs=1 << 20, notify=say)
     classes = session.task.labels
     photos = find_photos(place, images, classes)
-    answers = _answers(session, [photo.file for photo in photos], run, manners, records)
+    outcomes = _run(session, [photo.file for photo in photos], run, manners, records)
+    answers = [[entry.index for entry in one.result.classes] if record.ok else None for record, one in outcomes]
     figures = summarise([photo.truth for photo in photos], answers, classes)
     figures = {"task": "classify", "model": session.run.model, "engine": session.run.engine, **figures}
     print(json.dumps(figures, indent=2)) if as_json else _print(figures)
     return 1 if figures["failed"] else 0
 
 
-def _answers(session: Any, files: list[str], run: RunConfig, manners: Manners, path: Path | None) -> list[Any]:
-    """For each file the indices of its labels, best first; None where it failed."""
+@app.command("detect")
+@with_shared_options
+def detect(
+    engine: EngineConfig,
+    run: RunConfig,
+    manners: Manners,
+    annotations: Annotated[Path, typer.Option(help="COCO's instances JSON.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the images; without it, that of the JSON.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    records: Annotated[Path | None, typer.Option(help="Write the photos' records (JSONL) to this file.")] = None,
+) -> int:
+    """COCO's average precision and recall, and the precision per class."""
+    from cnncli.evaluate.detect import CONF, Annotations
+    from cnncli.run.session import open_session
+    from cnncli.tasks.detect import DetectOptions
+
+    truth = Annotations(annotations, images)
+    session = open_session("detect", DetectOptions(conf=CONF), engine, expected_inputs=1 << 20, notify=say)
+    found = [record.result for record, _ in _run(session, truth.files, run, manners, records)]
+    figures = truth.score([result["detections"] if result else None for result in found])
+    figures = {"task": "detect", "model": session.run.model, "engine": session.run.engine, **figures}
+    print(json.dumps(figures, indent=2)) if as_json else _print_detections(figures)
+    return 1 if figures["failed"] else 0
+
+
+def _run(session: Any, files: list[str], run: RunConfig, manners: Manners, path: Path | None) -> Iterator[Any]:
+    """Records and outcomes of the files, in their order."""
     from contextlib import ExitStack
 
     from cnncli.cli.report import open_report
-    from cnncli.io.sources import Sources
     from cnncli.run.checkpoint import RecordFile
-    from cnncli.run.items import items_of
+    from cnncli.run.items import items_of_files
     from cnncli.run.runner import run_items
 
-    sources = Sources(files)
-    answers: list[Any] = []
     with ExitStack() as stack:
-        report = stack.enter_context(open_report("none", manners.progress, sources, run, session.task))
+        report = stack.enter_context(open_report("none", manners.progress, len(files), run, session.task))
         file = RecordFile(path, resume=False, overwrite=False) if path else None
-        for record, outcome in run_items(session, items_of(sources, run), run):
+        for record, outcome in run_items(session, items_of_files(files, run), run):
             if file is not None:
                 file.write(record.as_dict())
             if not record.ok:
                 report.message(f"{record.file}: {record.failure}")
-            answers.append([entry.index for entry in outcome.result.classes] if record.ok else None)
             report.add(record, outcome.result)
-    return answers
+            yield record, outcome
+
+
+def _print_detections(figures: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    classes = Table("class", "marked", "AP", box=SIMPLE_HEAD)
+    for entry in figures["classes"]:
+        classes.add_row(entry["label"], str(entry["marked"]), f"{entry['AP']:.1f}")
+    console.print(classes)
+    shown = [f"{name} {value:.2f}" for name, value in figures.items() if name[:2] in ("AP", "AR") and value is not None]
+    console.print(", ".join(shown))
+    failed = f", {figures['failed']} failed (nothing found in them)" if figures["failed"] else ""
+    console.print(f"{figures['model']}, {figures['engine']} engine, {figures['images']} photos{failed}")
 
 
 def _print(figures: dict[str, Any]) -> None:

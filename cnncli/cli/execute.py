@@ -1,17 +1,18 @@
 """What every task command does once its options are read: open, run, report."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnncli.cli.options import InputOptions, Manners, OutputOptions
+from cnncli.cli.options import FORMATS, InputOptions, Manners, OutputOptions
 from cnncli.cli.streams import say
 from cnncli.config import EngineConfig, RunConfig
 from cnncli.errors import UsageError
 
 PROGRESS_FROM = 4  # inputs
+Sink = Callable[[Any, Any], None]
 
 
 @dataclass
@@ -30,6 +31,48 @@ class Tally:
         return 1 if self.failed or self.before else 0
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """What the parts of a run know of it: the session, the sources, and the options of output."""
+
+    session: Any
+    sources: Any
+    output: OutputOptions
+
+    @property
+    def existing(self) -> Any:
+        from cnncli.run.outputs import Existing
+
+        return Existing(self.output.overwrite, self.output.skip_existing, self.output.resume)
+
+
+class Addition:
+    """What a task's own options add to a run; here, nothing.
+
+    `takes_out`: --out is not for the task's picture. `suffix`: what --out and --out-dir receive are files of this
+    ending, not pictures.
+    """
+
+    takes_out = False
+    suffix: str | None = None
+    formats: tuple[str, ...] = ()  # of standard output, beside those of all tasks
+
+    def check(self, context: RunContext) -> None:
+        """UsageError where the options don't fit together, before anything runs."""
+
+    def products(self, context: RunContext, place: Any) -> list[Any]:
+        """Further files for each input, written by the workers (run.runner.Product)."""
+        return []
+
+    def sinks(self, context: RunContext, stack: contextlib.ExitStack, report: Any) -> list[Sink]:
+        """Called with every record and its outcome, in order."""
+        return []
+
+    def writer(self, context: RunContext) -> Any:
+        """What takes the place of the format's writer on standard output."""
+        return None
+
+
 def execute(
     task: str,
     options: Any,
@@ -39,6 +82,7 @@ def execute(
     output: OutputOptions,
     run: RunConfig,
     manners: Manners,
+    addition: Addition = Addition(),  # noqa: B008 (it holds nothing)
 ) -> int:
     """Run a task over the inputs and report; the exit code."""
     from cnncli.engine.device import available_cpus
@@ -52,7 +96,8 @@ def execute(
     if manners.verbose:
         place = f"{session.run.engine} engine on {session.run.device}, {session.precision}"
         say(f"{session.run.model} ({place}), weights {session.run.weights_sha256[:12]}")
-    return _Execution(session, sources, output, run, manners, expected).run()
+    context = RunContext(session, sources, output)
+    return _Execution(context, run, manners, expected, addition).run()
 
 
 def find_sources(words: list[str], inputs: InputOptions, output: OutputOptions | None = None) -> Any:
@@ -72,36 +117,41 @@ def find_sources(words: list[str], inputs: InputOptions, output: OutputOptions |
 
 
 class _Execution:
-    """One run of a command: builds the sinks, drives the runner, counts."""
+    """One run of a command: builds the places that outputs go to, drives the runner, counts."""
 
-    def __init__(
-        self, session: Any, sources: Any, output: OutputOptions, run: RunConfig, manners: Manners, expected: int
-    ):
-        self.session = session
-        self.sources = sources
-        self.output = output
+    def __init__(self, context: RunContext, run: RunConfig, manners: Manners, expected: int, addition: Addition):
+        self.context = context
+        self.session = context.session
+        self.sources = context.sources
+        self.output = context.output
         self.config = run
         self.manners = manners
         self.expected = expected
+        self.addition = addition
         self.tally = Tally()
 
     def run(self) -> int:
         from cnncli.run.items import count_items, items_of
         from cnncli.run.runner import run_items
 
-        pictures = self._pictures()
+        if self.output.format not in FORMATS + self.addition.formats:
+            raise UsageError(f"--format {self.output.format} is for detections; choose {', '.join(FORMATS)}")
+        self.addition.check(self.context)
+        place = None if self.addition.takes_out else self._place()
+        products = [*self._pictures(place), *self.addition.products(self.context, place)]
         total = count_items(self.sources, self.config) if self.config.shard.count > 1 else None
         with contextlib.ExitStack() as stack:
             items = items_of(self.sources, self.config)
             record_file, items = self._records(stack, items)
-            vectors = self._vectors(stack)
+            if place is not None:
+                items = place.mark_skipped(items)
             report = stack.enter_context(self._report())
-            records = run_items(self.session, items, self.config, pictures, total, self.output.timings)
-            for record, outcome in records:
+            sinks = self.addition.sinks(self.context, stack, report)
+            for record, outcome in run_items(self.session, items, self.config, products, total, self.output.timings):
                 if record_file is not None:
                     record_file.write(record.as_dict())
-                if vectors is not None:
-                    vectors.append(outcome.result.features if outcome.result else None)
+                for sink in sinks:
+                    sink(record, outcome)
                 report.add(record, outcome.result)
                 self._count(record, outcome, report)
                 if self.manners.error_limit and self.tally.failed >= self.manners.error_limit:
@@ -109,40 +159,23 @@ class _Execution:
                     break
         return self._end()
 
-    @property
-    def _vector_path(self) -> Path | None:
-        out = self.output.out
-        return out if out is not None and out.suffix == ".npy" else None
+    def _place(self) -> Any:
+        """The place that --out or --out-dir names."""
+        from cnncli.run.outputs import MirroredFolder, SingleFile
 
-    def _pictures(self) -> Any:
-        from cnncli.run.outputs import Existing, PictureFolder, SinglePicture
-
-        existing = Existing(self.output.overwrite, self.output.skip_existing, self.output.resume)
-        if self._vector_path:
-            if self.session.task.result_key != "features":
-                raise UsageError(
-                    f"--out {self._vector_path}: arrays are written with --embed; pictures end in .png or .jpg"
-                )
-            if self._vector_path.exists() and existing.refused:
-                raise UsageError(f"{self._vector_path}: exists; use --overwrite")
-            if self.output.resume:
-                raise UsageError(f"--out {self._vector_path}: an array can't be resumed; use --records alone")
-            return None
-        if (self.output.out or self.output.out_dir) and self.session.task.result_key == "features":
-            raise UsageError("--embed gives features, which are no picture; use --out FILE.npy")
+        existing, suffix = self.context.existing, self.addition.suffix or self.session.task.picture_suffix
         if self.output.out:
-            return SinglePicture(self.output.out, self.sources, existing)
+            return SingleFile(self.output.out, self.sources, existing)
         if self.output.out_dir:
-            self.output.out_dir.mkdir(exist_ok=True) if self.output.out_dir.parent.is_dir() else None
-            return PictureFolder(self.output.out_dir, self.session.task.picture_suffix, self.sources, existing)
+            if self.output.out_dir.parent.is_dir():
+                self.output.out_dir.mkdir(exist_ok=True)
+            return MirroredFolder(self.output.out_dir, suffix, self.sources, existing)
         return None
 
-    def _vectors(self, stack: contextlib.ExitStack) -> Any:
-        if not self._vector_path:
-            return None
-        from cnncli.io.arrays import row_writer
+    def _pictures(self, place: Any) -> list[Any]:
+        from cnncli.run.outputs import Picture
 
-        return stack.enter_context(row_writer(self._vector_path))
+        return [Picture(place, self.session.task)] if place is not None and not self.addition.suffix else []
 
     def _records(self, stack: contextlib.ExitStack, items: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
         """The records file, and the items that it does not hold yet."""
@@ -165,11 +198,12 @@ class _Execution:
     def _report(self) -> Any:
         from cnncli.cli.report import open_report
 
-        format = self.output.format
-        if format == "auto" and (self.output.records or self.output.out == Path("-") or self._vector_path):
+        format, writer = self.output.format, self.addition.writer(self.context)
+        taken = self.output.records or self.output.out == Path("-") or self.addition.takes_out
+        if format == "auto" and taken:
             format = "none"
         show_progress = self.manners.progress and not self.manners.quiet and self.expected >= PROGRESS_FROM
-        return open_report(format, show_progress, self.sources, self.config, self.session.task)
+        return open_report(format, show_progress, self.sources, self.config, self.session.task, writer)
 
     def _count(self, record: Any, outcome: Any, report: Any) -> None:
         if record.ok:

@@ -16,6 +16,7 @@ from cnncli.errors import UsageError
 
 MODEL, INPUT, OUTPUT, RUN = "Model and device", "Input", "Output", "Run"
 FORMATS = ("auto", "table", "jsonl", "json", "csv")
+DETECTION_FORMATS = ("coco", "yolo")
 SHARD_VARIABLES = (
     ("RANK", "WORLD_SIZE"),
     ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
@@ -119,7 +120,7 @@ class OutputOptions:
             raise UsageError("--out and --out-dir both say where pictures go; give one of them")
         if self.resume and not self.records:
             raise UsageError("--resume goes on with the file that --records names; give that too")
-        if self.format not in FORMATS:
+        if self.format not in FORMATS + DETECTION_FORMATS:
             raise UsageError(f"--format {self.format}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
 
 
@@ -131,7 +132,8 @@ def output_options(
     overwrite: Annotated[bool, _output("--overwrite", help="Replace outputs that exist.")] = False,
     skip_existing: Annotated[bool, _output("--skip-existing", help="Leave inputs whose picture exists.")] = False,
     format: Annotated[
-        str, _output(help="table, jsonl, json or csv. auto: a table on a terminal, else jsonl.")
+        str,
+        _output(help="table, jsonl, json or csv; detect also coco or yolo. auto: a table on a terminal, else jsonl."),
     ] = "auto",
     records: Annotated[
         Path | None, _output(help="Append the records (JSONL) to this file, instead of standard output.")

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -47,7 +48,10 @@ class JsonArray:
         self._before = b"[\n"
 
     def add(self, record: Record, result: Any) -> None:
-        _out(self._before + to_line(record.as_dict()).rstrip(b"\n"))
+        self._entry(record.as_dict())
+
+    def _entry(self, entry: dict[str, Any]) -> None:
+        _out(self._before + to_line(entry).rstrip(b"\n"))
         self._before = b",\n"
 
     def end(self) -> None:
@@ -74,9 +78,39 @@ class Csv(Nothing):
             place = head.index(self._key)
             self._columns = [*head[:place], *self._result_columns, *head[place + 1 :], *OPTIONAL_COLUMNS]
             writer.writerow(self._columns)
-        row = flatten(entries)
+        row = flatten(entries, whole=self._result_columns)
         writer.writerow([row.get(column, "") for column in self._columns])
         _out(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+class CocoResults(JsonArray):
+    """COCO's results file: one entry a detection, the image named by its index (see --images)."""
+
+    def add(self, record: Record, result: Any) -> None:
+        for detection in (record.result or {}).get("detections", []):
+            entry = {"image_id": record.index, **detection}
+            del entry["label"]
+            self._entry(entry)
+
+
+class Counts:
+    """The number of objects of each class over all inputs, most frequent first, once all have come."""
+
+    def __init__(self, format: str):
+        self._format = format
+        self._counts: Counter[str] = Counter()
+
+    def add(self, record: Record, result: Any) -> None:
+        self._counts.update(entry["label"] for entry in (record.result or {}).get("detections", []))
+
+    def end(self) -> None:
+        counts = dict(sorted(self._counts.items(), key=lambda entry: (-entry[1], entry[0])))
+        if self._format in ("json", "jsonl"):
+            _out(to_line(counts))
+        elif self._format == "csv":
+            _out(("label,count\n" + "".join(f"{label},{count}\n" for label, count in counts.items())).encode())
+        else:
+            _out("".join(f"{count:7d}  {label}\n" for label, count in counts.items()).encode())
 
 
 class Table:
@@ -138,17 +172,23 @@ class Report:
 
 
 @contextlib.contextmanager
-def open_report(format: str, show_progress: bool, sources: Any, config: RunConfig, task: Any) -> Iterator[Report]:
-    """The report of a run: ended properly when the block ends well, its progress bar taken down in any case."""
+def open_report(
+    format: str, show_progress: bool, inputs: Any, config: RunConfig, task: Any, writer: Writer | None = None
+) -> Iterator[Report]:
+    """The report of a run: ended properly when the block ends well, its progress bar taken down in any case.
+
+    `inputs` are the sources, or their number. A `writer` takes the place of the format's.
+    """
     if format == "auto":
         format = "table" if _is_terminal(sys.stdout) else "jsonl"
     with contextlib.ExitStack() as stack:
         progress = bar = None
         if show_progress and _is_terminal(sys.stderr):
             progress = stack.enter_context(_progress_bar())
-            bar = progress.add_task("", total=None)
-            _count_meanwhile(progress, bar, sources, config)
-        writer = _writer(format, progress, task)
+            bar = progress.add_task("", total=inputs if isinstance(inputs, int) else None)
+            if not isinstance(inputs, int):
+                _count_meanwhile(progress, bar, inputs, config)
+        writer = writer or _writer(format, progress, task)
         yield Report(writer, progress, bar)
         writer.end()
 
@@ -191,11 +231,11 @@ def _count_meanwhile(progress: Any, task: Any, sources: Any, config: RunConfig) 
     threading.Thread(target=count, daemon=True).start()
 
 
-def flatten(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as one level of columns; a list of entries as numbered ones, other values as JSON."""
+def flatten(record: dict[str, Any], whole: Sequence[str] = ()) -> dict[str, Any]:
+    """A record as one level of columns; a list of entries as numbered ones, unless it is to stay `whole`, as JSON."""
     row: dict[str, Any] = {}
     for key, value in record.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if key not in whole and isinstance(value, list) and value and isinstance(value[0], dict):
             for number, entry in enumerate(value, 1):
                 row |= {f"{name}_{number}": _cell(part) for name, part in entry.items()}
         else:

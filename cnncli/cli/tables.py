@@ -1,5 +1,6 @@
 """Rich tables of results for a terminal."""
 
+from collections import Counter
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnncli.cli.streams import printable
-from cnncli.results import Classification, Embedding, Record
+from cnncli.results import Classification, Detections, Embedding, Record
 
 
 def single(record: Record, result: Any) -> Table:
@@ -23,6 +24,14 @@ def single(record: Record, result: Any) -> Table:
             bar = ProgressBar(total=1.0, completed=entry.score, width=20)
             table.add_row(Text(entry.label), f"{entry.score:.1%}", bar)
         return table
+    if isinstance(result, Detections):
+        for name in ("label", "score", "x", "y", "width", "height"):
+            table.add_column(name, justify="left" if name == "label" else "right")
+        for entry in result.detections:
+            table.add_row(Text(entry.label), f"{entry.score:.1%}", *(f"{value:.0f}" for value in entry.bbox))
+        if result.detections:
+            return table
+        table = Table(title=_title(record), title_justify="left", box=SIMPLE_HEAD, title_style="bold")
     table.add_column("result")
     table.add_row(_summary(record, result))
     return table
@@ -63,6 +72,9 @@ def _summary(record: Record, result: Any) -> Text:
         return Text(printable(record.failure or ""), style="red")
     if isinstance(result, Classification):
         return Text(", ".join(f"{entry.label} {entry.score:.1%}" for entry in result.classes[:3]))
+    if isinstance(result, Detections):
+        counts = Counter(entry.label for entry in result.detections)
+        return Text(", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing")
     if isinstance(result, Embedding):
         return Text(f"{len(result.features)} features")
     return Text(str(result))

@@ -8,6 +8,11 @@ from PIL import Image, ImageDraw, ImageFont
 BAND = (0, 0, 0, 168)  # black, two thirds opaque: white text on it has a contrast over 4.5 on any photo
 TEXT = (255, 255, 255, 255)
 BAR = (86, 180, 233, 255)  # sky blue of Okabe & Ito's palette, told apart by colour-blind readers
+LONGEST_LABEL = 250  # characters that are measured; no picture shows more
+PALETTE = (  # Okabe & Ito 2008, "Color universal design", without black and grey
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+DARK = (32, 32, 32)
 MINIMUM_TEXT = 8  # px; below, letters can't be told apart
 
 
@@ -30,15 +35,17 @@ def caption_lines(image: np.ndarray, lines: list[tuple[str, float]]) -> np.ndarr
     picture = _legible(Image.fromarray(image))
     size = text_size(*picture.size)
     face = font(size)
-    shown = lines[: max(1, int(picture.height * 0.6 / (size * 1.5)))]
     row = round(size * 1.5)
-    overlay = Image.new("RGBA", picture.size)
+    shown = lines[: max(1, int(picture.height * 0.6 / row))]
+    band_height = row * len(shown) + row // 4
+    foot = (0, max(0, picture.height - band_height), picture.width, picture.height)
+    overlay = Image.new("RGBA", (picture.width, foot[3] - foot[1]), BAND)
     draw = ImageDraw.Draw(overlay)
-    top = picture.height - row * len(shown) - row // 4
-    draw.rectangle((0, top, picture.width, picture.height), fill=BAND)
+    first = overlay.height - band_height + row // 8
     for number, (text, score) in enumerate(shown):
-        _caption_row(draw, (picture.width, top + row // 8 + number * row), row, face, text, score)
-    return np.asarray(Image.alpha_composite(picture.convert("RGBA"), overlay).convert("RGB"))
+        _caption_row(draw, (picture.width, first + number * row), row, face, text, score)
+    picture.paste(Image.alpha_composite(picture.crop(foot).convert("RGBA"), overlay).convert("RGB"), foot)
+    return np.asarray(picture)
 
 
 def _legible(picture: Image.Image, least: int = 160) -> Image.Image:
@@ -66,8 +73,83 @@ def _caption_row(
 
 
 def _shortened(text: str, face: ImageFont.FreeTypeFont, width: int) -> str:
-    if face.getlength(text) <= width:
+    """As much of a label as fits, on one line."""
+    text = " ".join(text.split())
+    if face.getlength(text[:LONGEST_LABEL]) <= width and len(text) <= LONGEST_LABEL:
         return text
+    text = text[:LONGEST_LABEL]
     while text and face.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+Boxed = tuple[str, int, float, tuple[float, float, float, float]]  # label, colour number, score, x y width height
+Corners = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def draw_boxes(image: np.ndarray, boxes: list[Boxed]) -> np.ndarray:
+    """A copy of the picture (H, W, 3) with boxes and their labels, the best on top; small pictures are enlarged."""
+    original = Image.fromarray(image)
+    picture = _legible(original)
+    factor = picture.width / original.width
+    draw = ImageDraw.Draw(picture)
+    thickness = max(2, round(min(picture.size) / 240))
+    face = font(max(11, text_size(*picture.size) * 3 // 4))
+    placed = [_scaled(box, factor) for *_, box in boxes]
+    for (_, number, _, _), corners in reversed(list(zip(boxes, placed, strict=True))):
+        _outline(draw, corners, PALETTE[number % len(PALETTE)], thickness)
+    plates: list[Corners] = []
+    for (label, number, score, _), corners in zip(boxes, placed, strict=True):
+        text = f"{label} {score:.0%}"
+        plate = _free_place(_plate(picture.size, corners, face, text, thickness), plates, picture.height)
+        plates.append(plate)
+        _write_on_plate(draw, plate, text, face, PALETTE[number % len(PALETTE)])
+    return np.asarray(picture)
+
+
+def _scaled(box: tuple[float, float, float, float], factor: float) -> Corners:
+    x, y, width, height = (value * factor for value in box)
+    return x, y, x + width, y + height
+
+
+def _outline(draw: ImageDraw.ImageDraw, corners: Corners, colour: tuple[int, int, int], thickness: int) -> None:
+    """A rectangle in its colour between dark lines, so that it shows on a photo of the same colour."""
+    left, top, right, bottom = corners
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), None, DARK, thickness + 2)
+    draw.rectangle(corners, None, colour, thickness)
+
+
+def _plate(size: tuple[int, int], corners: Corners, face: ImageFont.FreeTypeFont, text: str, margin: int) -> Corners:
+    """Where a label goes: above its box where there is room, inside it where not, never outside the picture."""
+    width, height = face.getlength(text) + 2 * margin, round(face.size * 1.3)
+    left = min(max(0.0, corners[0]), max(0.0, size[0] - width))
+    top = corners[1] - height if corners[1] >= height else min(max(0.0, corners[1]), max(0.0, size[1] - height))
+    return left, top, left + width, top + height
+
+
+def _free_place(plate: Corners, others: list[Corners], bottom: int) -> Corners:
+    """The plate, moved down line by line until it covers no other; as it is where there is no such place."""
+    left, top, right, end = plate
+    height = end - top
+    moved = plate
+    while any(_touch(moved, other) for other in others):
+        top += height
+        moved = (left, top, right, top + height)
+        if moved[3] > bottom:
+            return plate
+    return moved
+
+
+def _touch(one: Corners, other: Corners) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _write_on_plate(
+    draw: ImageDraw.ImageDraw, plate: Corners, text: str, face: ImageFont.FreeTypeFont, colour: tuple[int, int, int]
+) -> None:
+    left, top, right, bottom = plate
+    draw.rectangle(plate, colour)
+    red, green, blue = colour
+    dark_plate = 0.299 * red + 0.587 * green + 0.114 * blue < 140
+    ink = (255, 255, 255) if dark_plate else (0, 0, 0)
+    draw.text(((left + right) / 2, (top + bottom) / 2), text, ink, face, anchor="mm")

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,12 @@ def items_of(sources: Sources, config: RunConfig) -> Iterator[Item]:
     """The items of a run's shard, each with its index over all shards."""
     numbered = enumerate(_all_items(sources, config))
     return (Item(index, *item) for index, item in numbered if config.shard.has(index))
+
+
+def items_of_files(files: Iterable[str], config: RunConfig) -> Iterator[Item]:
+    """One item for each file, whatever its name looks like."""
+    sources = (Input(file, "") for file in files)
+    return (Item(index, source, _loader(source, config.max_pixels)) for index, source in enumerate(sources))
 
 
 def count_items(sources: Sources, config: RunConfig) -> int:

@@ -1,18 +1,18 @@
-"""Where pictures go: one exact path, standard output, or a folder that mirrors the inputs'."""
+"""Where outputs go: one exact path, standard output, or a folder that mirrors the inputs'."""
 
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from cnncli.errors import OutputError, UsageError
 from cnncli.io.atomic import write_atomically
-from cnncli.io.images import can_write, encode
+from cnncli.io.images import Photo, can_write, encode
 from cnncli.io.sources import Input, Sources
 from cnncli.run.checkpoint import write_all
 from cnncli.run.items import Item
+from cnncli.tasks.base import Result, Task
 
 STDOUT = Path("-")
 STDOUT_DESCRIPTOR = 1
@@ -35,48 +35,50 @@ class Existing:
         return not (self.overwrite or self.skip or self.resuming)
 
 
-class SinglePicture:
-    """`--out FILE` for the one input of a run; "-" is PNG on standard output."""
+class SingleFile:
+    """`--out FILE` for the one input of a run; "-" is standard output."""
 
     def __init__(self, path: Path, sources: Sources, existing: Existing):
         self.path = path
         self.existing = existing
         inputs = _first_two(sources)
         if len(inputs) > 1 or any(source.is_video for source in inputs):
-            raise UsageError(f"--out {path}: writes the picture of one input; use --out-dir for several, or a video")
+            raise UsageError(f"--out {path}: writes the output of one input; use --out-dir for several, or a video")
         if path == STDOUT:
             return
-        if not can_write(path):
-            raise UsageError(f"--out {path}: '{path.suffix}' names no image format; use .png or .jpg")
-        _check_folder(path.parent, "--out")
+        check_folder(path.parent, "--out")
         for source in inputs:
             _refuse_input(path, source)
         if path.is_file() and existing.refused:
             raise UsageError(f"{path}: exists; use --overwrite or --skip-existing")
 
+    @property
+    def suffix(self) -> str:
+        return ".png" if self.path == STDOUT else self.path.suffix
+
     def mark_skipped(self, items: Iterable[Item]) -> Iterator[Item]:
         skipped = self.existing.skip and self.path.is_file()
         return (replace(item, skipped=skipped) for item in items)
 
-    def write(self, item: Item, picture: np.ndarray) -> str:
+    def write(self, item: Item, content: bytes) -> str:
         if self.path == STDOUT:
-            write_all(STDOUT_DESCRIPTOR, encode(picture, ".png"), "standard output")
+            write_all(STDOUT_DESCRIPTOR, content, "standard output")
         else:
-            _write_picture(self.path, picture)
+            write_file(self.path, content)
         return str(self.path)
 
 
-class PictureFolder:
-    """`--out-dir`: every input's picture under its own path below the folder that all inputs share.
+class MirroredFolder:
+    """`--out-dir`: every input's output under its own path below the folder that all inputs share.
 
     Inputs that would meet in one file keep their own ending before the new one: `a.jpg.png`, `a.png.png`.
     """
 
-    def __init__(self, folder: Path, suffix: str, sources: Sources, existing: Existing):
+    def __init__(self, folder: Path, suffix: str, sources: Sources, existing: Existing, option: str = "--out-dir"):
         self.folder = folder
         self.suffix = suffix
         self.existing = existing
-        _check_folder(folder if folder.exists() else folder.parent, "--out-dir")
+        check_folder(folder if folder.exists() else folder.parent, option)
         self._root = _common_folder(sources)
         self._shared = self._collisions(sources)
         for source in sources:
@@ -88,18 +90,15 @@ class PictureFolder:
     def mark_skipped(self, items: Iterable[Item]) -> Iterator[Item]:
         if not self.existing.skip:
             return iter(items)
-        return (replace(item, skipped=self._path(item).is_file()) for item in items)
+        return (replace(item, skipped=self.path(item).is_file()) for item in items)
 
-    def write(self, item: Item, picture: np.ndarray) -> str:
-        path = self._path(item)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: can't be made ({error.strerror})") from error
-        _write_picture(path, picture)
+    def write(self, item: Item, content: bytes) -> str:
+        path = self.path(item)
+        write_below(path, content)
         return str(path)
 
-    def _path(self, item: Item) -> Path:
+    def path(self, item: Item) -> Path:
+        """Where the output of an item belongs; frames of a file are told apart by their number."""
         path = self._target(item.source)
         if "frame" in item.extra:
             path = path.with_name(f"{path.stem}-{item.extra['frame']:06d}{path.suffix}")
@@ -121,6 +120,22 @@ class PictureFolder:
             if seen.setdefault(stem, whole) != whole:
                 shared.add(stem)
         return frozenset(shared)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The task's picture of each input, drawn over its photo, in the format of the place's ending."""
+
+    place: SingleFile | MirroredFolder
+    task: Task
+
+    def __post_init__(self) -> None:
+        if not can_write(Path("x" + self.place.suffix)):
+            raise UsageError(f"--out: '{self.place.suffix}' names no image format; use .png or .jpg")
+
+    def write(self, item: Item, photo: Photo, result: Result) -> dict[str, Any]:
+        picture = self.task.draw(photo.pixels, result)
+        return {"output": self.place.write(item, encode(picture, self.place.suffix))}
 
 
 def _first_two(sources: Sources) -> list[Input]:
@@ -151,7 +166,7 @@ def _stem(relative: str) -> str:
     return os.path.splitext(relative)[0]
 
 
-def _check_folder(folder: Path, option: str) -> None:
+def check_folder(folder: Path, option: str) -> None:
     if not folder.is_dir():
         raise UsageError(f"{option}: the folder {folder} does not exist")
     if not os.access(folder, os.W_OK):
@@ -163,9 +178,19 @@ def _refuse_input(target: Path, source: Input) -> None:
         raise UsageError(f"{target}: is an input, and inputs are never overwritten; choose another place")
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def write_below(path: Path, content: bytes) -> None:
+    """Write a file and the folders above it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: can't be made ({error.strerror})") from error
+    write_file(path, content)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     try:
         with write_atomically(path) as file:
-            file.write(encode(picture, path.suffix))
+            file.write(content)
     except OSError as error:
         raise OutputError(f"{path}: can't be written ({error.strerror}); the run can go on with --resume") from error

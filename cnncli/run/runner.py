@@ -1,6 +1,6 @@
 """A whole run: sources in, records out. What the commands and the Predictor share."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cnncli.config import RunConfig, Shard
@@ -12,19 +12,17 @@ from cnncli.run.session import Session
 from cnncli.tasks.base import Result
 
 
-class Pictures(Protocol):
-    """A place for the task's pictures (see run.outputs)."""
+class Product(Protocol):
+    """Something written for each input; what `write` returns goes into the record (see run.outputs)."""
 
-    def mark_skipped(self, items: Iterable[Item]) -> Iterator[Item]: ...
-
-    def write(self, item: Item, picture: Any) -> str: ...
+    def write(self, item: Item, photo: Photo, result: Result) -> Mapping[str, Any]: ...
 
 
 def run_items(
     session: Session,
     items: Iterable[Item],
     config: RunConfig,
-    pictures: Pictures | None = None,
+    products: Sequence[Product] = (),
     total: int | None = None,
     timings: bool = False,
 ) -> Iterator[tuple[Record, Outcome]]:
@@ -32,19 +30,21 @@ def run_items(
 
     `total` is the number of inputs over all shards, which sharded records state.
     """
-    if pictures is not None:
-        items = pictures.mark_skipped(items)
 
     def finish(item: Item, photo: Photo, result: Result) -> Mapping[str, Any]:
-        return {"output": pictures.write(item, session.task.draw(photo.pixels, result))}
+        extra: dict[str, Any] = {}
+        for product in products:
+            extra |= product.write(item, photo, result)
+        return extra
 
-    pipeline = Pipeline(session.task, session.engines, config, finish if pictures is not None else None)
+    pipeline = Pipeline(session.task, session.engines, config, finish if products else None)
     for outcome in pipeline.run(items):
         yield _record(session, outcome, config.shard, total, timings), outcome
 
 
 def _record(session: Session, outcome: Outcome, shard: Shard, total: int | None, timings: bool) -> Record:
-    extra = {**outcome.item.extra, **outcome.extra}
+    written = {key: value for key, value in outcome.extra.items() if key != "picture"}  # an array, for sinks alone
+    extra = {**outcome.item.extra, **written}
     if outcome.item.skipped:
         extra["skipped"] = True
     if shard.count > 1:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnncli.catalog import TASKS, resolve
@@ -54,14 +54,15 @@ def open_session(
 
 
 def _start(weights: Weights, config: EngineConfig, expected: int, notify: Notify) -> tuple[_Place, Engine]:
-    place = _place(config, expected)
+    has_graph = weights.graph is not None
+    place = _place(config, expected, has_graph)
     try:
         engine = _engine(weights, place, config.threads, expected)
     except DeviceError as error:
         if config.device != "auto" or place.device == "cpu":
             raise
         notify(f"{error}; going on with the CPU")
-        place = _place(EngineConfig(device="cpu", engine=config.engine, precision=config.precision), expected)
+        place = _place(replace(config, device="cpu"), expected, has_graph)
         engine = _engine(weights, place, config.threads, expected)
     else:
         if config.device == "auto" and place.device != "cpu":
@@ -69,7 +70,7 @@ def _start(weights: Weights, config: EngineConfig, expected: int, notify: Notify
     return place, engine
 
 
-def _place(config: EngineConfig, expected: int) -> _Place:
+def _place(config: EngineConfig, expected: int, has_graph: bool) -> _Place:
     device = config.device
     if device == "auto":
         device = "cpu"
@@ -77,7 +78,8 @@ def _place(config: EngineConfig, expected: int) -> _Place:
             device = accelerator() or "cpu"
     engine = config.engine
     if engine == "auto":
-        engine = "onnx" if device == "cpu" and config.precision in ("auto", "fp32") else "torch"
+        plain = device == "cpu" and config.precision in ("auto", "fp32")
+        engine = "onnx" if plain and has_graph else "torch"  # a network that can't be exported has no graph
     precision = config.precision
     if precision == "auto":
         precision = DEFAULT_PRECISION[device.partition(":")[0]]

@@ -1,6 +1,5 @@
 """Classification: resize and crop as the weights' recipe says, softmax, the best labels."""
 
-import difflib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,7 @@ from cnncli.imaging.geometry import resize_and_crop
 from cnncli.io.weights import ModelInfo
 from cnncli.results import Classification, Embedding, Label
 from cnncli.tasks.base import Outputs, Request
+from cnncli.tasks.labels import class_indices, class_labels
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Classify:
         self.model = models["classify"]
         self.options = options
         self.result_key = "features" if options.embed else "classes"
-        self.labels = _labels(self.model, options.labels)
-        self.wanted = _indices(self.labels, options.classes)
+        self.labels = class_labels(self.model, options.labels)
+        self.wanted = class_indices(self.labels, options.classes)
         self.columns = ("features",) if options.embed else _columns(options.top_k)
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Classification | Embedding]:
@@ -88,23 +88,3 @@ def _finite(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise InputError("the network's answer is not finite; try --precision fp32")
     return values
-
-
-def _labels(model: ModelInfo, labels: tuple[str, ...]) -> tuple[str, ...]:
-    if labels and len(labels) != len(model.classes):
-        raise UsageError(f"--labels: {len(labels)} names for the {len(model.classes)} classes of {model.name}")
-    return labels or model.classes
-
-
-def _indices(labels: tuple[str, ...], names: tuple[str, ...]) -> np.ndarray | None:
-    """Positions of the wanted names, in ascending order; None for all."""
-    if not names:
-        return None
-    known = {label.casefold() for label in labels}
-    for name in names:
-        if name.casefold() not in known:
-            close = difflib.get_close_matches(name.casefold(), sorted(known), 3)
-            hint = f", perhaps {' or '.join(close)}" if close else ""
-            raise UsageError(f"--classes: the model has no class '{name}'{hint}")
-    chosen = {name.casefold() for name in names}
-    return np.array([index for index, label in enumerate(labels) if label.casefold() in chosen])

@@ -1,0 +1,130 @@
+"""Detection: letterbox, anchors decoded above the threshold, non-maximum suppression per class."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cnncli.errors import InputError, UsageError
+from cnncli.imaging.boxes import anchor_boxes, areas, decode_boxes, suppress_per_class
+from cnncli.imaging.draw import draw_boxes
+from cnncli.imaging.geometry import Geometry, letterbox, tiles
+from cnncli.io.weights import ModelInfo
+from cnncli.results import Detection, Detections
+from cnncli.tasks.base import Outputs, Request
+from cnncli.tasks.labels import class_indices, class_labels
+
+MOST_CANDIDATES = 5000  # before suppression, as in EfficientDet's own post-processing
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """Scores from `conf`, overlaps up to `iou`, at most `max_det` boxes; `classes` limits the answer to these names.
+
+    `single`: only the most salient object. `tile` (px of the photo, None for none) also looks at overlapping squares
+    of this side, `tile_overlap` of it shared with the next.
+    """
+
+    conf: float = 0.25
+    iou: float = 0.5
+    max_det: int = 100
+    classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    single: bool = False
+    tile: int | None = None
+    tile_overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.conf < 1:
+            raise UsageError(f"--conf {self.conf:g}: give a score above 0 and below 1")
+        if not 0 <= self.iou <= 1:
+            raise UsageError(f"--iou {self.iou:g}: give an overlap from 0 to 1")
+        if self.max_det < 1:
+            raise UsageError(f"--max-det {self.max_det}: give at least 1")
+        if self.tile is not None and self.tile < 32:
+            raise UsageError(f"--tile {self.tile}: give at least 32 pixels")
+        if not 0 <= self.tile_overlap < 0.9:
+            raise UsageError(f"--tile-overlap {self.tile_overlap:g}: give a part from 0 to 0.9")
+
+
+class Detect:
+    """Objects of a photo: label, score and box each."""
+
+    name: ClassVar[str] = "detect"
+    picture_suffix: ClassVar[str] = ".jpg"
+    result_key = "detections"
+
+    def __init__(self, models: Mapping[str, ModelInfo], options: DetectOptions):
+        self.model = models["detect"]
+        self.options = options
+        self.labels = class_labels(self.model, options.labels)
+        self.wanted = class_indices(self.labels, options.classes)
+        self.fill = self.model.recipe["fill"]
+        self.anchors = anchor_boxes(self.model.recipe["input"][0])
+        self.columns = ("detections",)
+
+    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Detections]:
+        height, width = image.shape[:2]
+        found = []
+        for left, top, right, bottom in self._views(width, height):
+            pixels, geometry = letterbox(image[top:bottom, left:right], self.model.recipe["input"][0], self.fill)
+            outputs = yield Request("detect", pixels)
+            corners, scores, classes = self._decode(outputs, geometry)
+            found.append((corners + np.array([left, top, left, top], np.float32), scores, classes))
+        corners, scores, classes = (np.concatenate(part) for part in zip(*found, strict=True))
+        return self.interpret(corners, scores, classes, width, height)
+
+    def interpret(
+        self, corners: np.ndarray, scores: np.ndarray, classes: np.ndarray, width: int, height: int
+    ) -> Detections:
+        """Suppression over the boxes of all views: corner boxes (N, 4) in the photo, scores and classes (N,)."""
+        corners = np.clip(corners, 0, np.array([width, height, width, height], np.float32))
+        kept = suppress_per_class(corners, scores, classes, self.options.iou)[: self.options.max_det]
+        if self.options.single and len(kept):
+            kept = kept[:1] if len(kept) == 1 else kept[[_most_salient(corners[kept], scores[kept])]]
+        return Detections(tuple(self._detection(classes[i], scores[i], corners[i]) for i in kept))
+
+    def _views(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
+        """Left, top, right, bottom of the whole photo and, with tiling, of the squares that cover it."""
+        whole = (0, 0, width, height)
+        if self.options.tile is None or max(width, height) <= self.options.tile:
+            return [whole]
+        return [whole, *tiles(width, height, self.options.tile, self.options.tile_overlap)]
+
+    def _decode(self, outputs: Outputs, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """From class logits (anchors, classes) and box codes (anchors, 4) to corner boxes, scores and classes."""
+        anchors, classes, scores = self._candidates(outputs["class_logits"])
+        boxes = decode_boxes(outputs["box_codes"][anchors].astype(np.float32), self.anchors[anchors])
+        if not np.isfinite(boxes).all():
+            raise InputError("the network's answer is not finite; try --precision fp32")
+        corners = geometry.undo_points(boxes.reshape(-1, 2)).reshape(-1, 4).astype(np.float32)
+        return corners, scores, classes
+
+    def draw(self, image: np.ndarray, result: Detections) -> np.ndarray:
+        return draw_boxes(image, [(d.label, d.category_id, d.score, d.bbox) for d in result.detections])
+
+    def _candidates(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Anchors, classes and scores over the threshold; only these few go through the sigmoid."""
+        if not np.isfinite(logits.max()):
+            raise InputError("the network's answer is not finite; try --precision fp32")
+        conf = self.options.conf
+        flat = np.flatnonzero(logits.reshape(-1) >= np.float32(np.log(conf / (1 - conf))))
+        anchors, classes = np.divmod(flat, logits.shape[1])
+        allowed = np.isin(classes, self.wanted)
+        anchors, classes = anchors[allowed], classes[allowed]
+        chosen = logits[anchors, classes].astype(np.float32)
+        if len(chosen) > MOST_CANDIDATES:
+            best = np.sort(np.argsort(-chosen, kind="stable")[:MOST_CANDIDATES])
+            anchors, classes, chosen = anchors[best], classes[best], chosen[best]
+        return anchors, classes, 1 / (1 + np.exp(-chosen))
+
+    def _detection(self, index: int, score: float, corners: np.ndarray) -> Detection:
+        left, top, right, bottom = (float(value) for value in corners)
+        category = self.model.recipe["category_ids"][index]
+        return Detection(self.labels[index], category, float(score), (left, top, right - left, bottom - top))
+
+
+def _most_salient(corners: np.ndarray, scores: np.ndarray) -> int:
+    """The object that a viewer would name first: sure and large, by score times the side of an equal square."""
+    return int(np.argmax(scores * np.sqrt(areas(corners))))
