@@ -16,6 +16,7 @@ class TaskEntry:
     options: str  # dataclass of the options that change its answers
     network: str  # function in `nn/assemble`: backbone, head, classes -> model
     default_model: str
+    device_step: str | None = None  # function in `nn`: task -> module that shrinks the outputs before they leave a GPU
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ TASKS: dict[str, TaskEntry] = {
         options="cnncli.tasks.detect:DetectOptions",
         network="cnncli.nn.assemble:detector",
         default_model="efficientdet_lite2",
+        device_step="cnncli.nn.candidates:detection_candidates",
     ),
 }
 

@@ -14,16 +14,22 @@ CPU_BATCH = 4
 
 
 class TorchEngine:
-    """A weights file as a torch module, channels last. One call at a time: a device works through a queue anyway."""
+    """A weights file as a torch module, channels last. One call at a time: a device works through a queue anyway.
+
+    `step` is a module that takes the model's outputs on the device; its own `outputs` are then the engine's.
+    """
 
     name = "torch"
     parallel_calls = 1
 
-    def __init__(self, weights: Weights, device: str, precision: str, threads: int):
+    def __init__(
+        self, weights: Weights, device: str, precision: str, threads: int, step: torch.nn.Module | None = None
+    ):
         self._device = usable_device(device)
         self.device = str(self._device)
         self.preferred_batch = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
-        self._outputs = weights.info.outputs
+        self._outputs = weights.info.outputs if step is None else step.outputs
+        self._step = None if step is None else step.to(self._device)
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
         if precision == "fp32":  # TensorFloat-32 keeps 10 bits of mantissa: scores would differ from the CPU's
@@ -36,7 +42,9 @@ class TorchEngine:
         try:
             images = torch.from_numpy(np.require(batch, requirements="CW")).to(self._device, non_blocking=True)
             outputs = self._model(images)
-            return {name: value.float().cpu().numpy() for name, value in zip(self._outputs, outputs, strict=True)}
+            if self._step is not None:
+                outputs = self._step(*outputs)
+            return {name: _to_numpy(value) for name, value in zip(self._outputs, outputs, strict=True)}
         except Exception as error:  # on the CPU torch reports lack of memory as a plain RuntimeError
             if not is_lack_of_memory(error):
                 raise
@@ -51,6 +59,10 @@ class TorchEngine:
             if isinstance(error, torch.AcceleratorError) or is_lack_of_memory(error):
                 raise DeviceError(f"{self.device}: the model can't be loaded there ({error})") from error
             raise
+
+
+def _to_numpy(value: torch.Tensor) -> np.ndarray:
+    return (value.float() if value.is_floating_point() else value).cpu().numpy()
 
 
 def usable_device(name: str) -> torch.device:

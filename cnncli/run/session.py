@@ -19,6 +19,7 @@ GPU_PAYS_FROM = 64  # inputs: below, importing torch and starting CUDA takes lon
 DEFAULT_PRECISION = {"cpu": "fp32", "cuda": "fp16", "mps": "fp32"}
 
 Notify = Callable[[str], None]
+Step = Callable[[], Any]  # makes the task's device step, which imports torch, or None
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,29 @@ def open_session(
     if weights.info.task != name:
         raise WeightsError(f"{path}: made for {weights.info.task}, not {name}; see 'cnncli weights list'")
     task = resolve(TASKS[name].analyser)({name: weights.info}, options)
-    place, engine = _start(weights, config, expected_inputs, notify)
+    step = _device_step(name, task)
+    place, engine = _start(weights, config, expected_inputs, notify, step)
     digest = options_digest(options, engine=place.engine, precision=place.precision)
     run = Run(name, weights.info.name, weights.sha256, engine.name, engine.device, digest, task.result_key)
     return Session(task, {name: engine}, run, place.precision)
 
 
-def _start(weights: Weights, config: EngineConfig, expected: int, notify: Notify) -> tuple[_Place, Engine]:
+def _device_step(name: str, task: Task) -> Step:
+    reference = TASKS[name].device_step
+    return (lambda: resolve(reference)(task)) if reference else lambda: None
+
+
+def _start(weights: Weights, config: EngineConfig, expected: int, notify: Notify, step: Step) -> tuple[_Place, Engine]:
     has_graph = weights.graph is not None
     place = _place(config, expected, has_graph)
     try:
-        engine = _engine(weights, place, config.threads, expected)
+        engine = _engine(weights, place, config.threads, expected, step)
     except DeviceError as error:
         if config.device != "auto" or place.device == "cpu":
             raise
         notify(f"{error}; going on with the CPU")
         place = _place(replace(config, device="cpu"), expected, has_graph)
-        engine = _engine(weights, place, config.threads, expected)
+        engine = _engine(weights, place, config.threads, expected, step)
     else:
         if config.device == "auto" and place.device != "cpu":
             notify(f"device: {place.device} ({place.precision}); --device cpu chooses the CPU")
@@ -86,7 +93,7 @@ def _place(config: EngineConfig, expected: int, has_graph: bool) -> _Place:
     return _Place(engine, device, precision)
 
 
-def _engine(weights: Weights, place: _Place, threads: int | None, expected: int) -> Engine:
+def _engine(weights: Weights, place: _Place, threads: int | None, expected: int, step: Step) -> Engine:
     cores = threads or available_cpus()
     if place.engine == "onnx":
         from cnncli.engine.onnx_engine import OnnxEngine
@@ -97,4 +104,4 @@ def _engine(weights: Weights, place: _Place, threads: int | None, expected: int)
         raise DeviceError("the torch engine needs torch, which is not installed; install it, or use --engine onnx")
     from cnncli.engine.torch_engine import TorchEngine
 
-    return TorchEngine(weights, place.device, place.precision, cores)
+    return TorchEngine(weights, place.device, place.precision, cores, step())

@@ -15,8 +15,6 @@ from cnncli.results import Detection, Detections
 from cnncli.tasks.base import Outputs, Request
 from cnncli.tasks.labels import class_indices, class_labels
 
-MOST_CANDIDATES = 5000  # before suppression, as in EfficientDet's own post-processing
-
 
 @dataclass(frozen=True)
 class DetectOptions:
@@ -54,6 +52,7 @@ class Detect:
     name: ClassVar[str] = "detect"
     picture_suffix: ClassVar[str] = ".jpg"
     result_key = "detections"
+    most_candidates = 5000  # before suppression, as in EfficientDet's own post-processing
 
     def __init__(self, models: Mapping[str, ModelInfo], options: DetectOptions):
         self.model = models["detect"]
@@ -80,6 +79,8 @@ class Detect:
     ) -> Detections:
         """Suppression over the boxes of all views: corner boxes (N, 4) in the photo, scores and classes (N,)."""
         corners = np.clip(corners, 0, np.array([width, height, width, height], np.float32))
+        inside = areas(corners) > 0  # the others lie in the padding
+        corners, scores, classes = corners[inside], scores[inside], classes[inside]
         kept = suppress_per_class(corners, scores, classes, self.options.iou)[: self.options.max_det]
         if self.options.single and len(kept):
             kept = kept[:1] if len(kept) == 1 else kept[[_most_salient(corners[kept], scores[kept])]]
@@ -93,9 +94,13 @@ class Detect:
         return [whole, *tiles(width, height, self.options.tile, self.options.tile_overlap)]
 
     def _decode(self, outputs: Outputs, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """From class logits (anchors, classes) and box codes (anchors, 4) to corner boxes, scores and classes."""
-        anchors, classes, scores = self._candidates(outputs["class_logits"])
-        boxes = decode_boxes(outputs["box_codes"][anchors].astype(np.float32), self.anchors[anchors])
+        """From the network's outputs to corner boxes, scores and classes.
+
+        Class logits (anchors, classes) and box codes (anchors, 4); or, reduced on the device (nn.candidates), logits
+        (K,), codes (K, 4) and their index (K,) among anchors * classes.
+        """
+        anchors, classes, scores, codes = self._candidates(outputs)
+        boxes = decode_boxes(codes, self.anchors[anchors])
         if not np.isfinite(boxes).all():
             raise InputError("the network's answer is not finite; try --precision fp32")
         corners = geometry.undo_points(boxes.reshape(-1, 2)).reshape(-1, 4).astype(np.float32)
@@ -104,25 +109,36 @@ class Detect:
     def draw(self, image: np.ndarray, result: Detections) -> np.ndarray:
         return draw_boxes(image, [(d.label, d.category_id, d.score, d.bbox) for d in result.detections])
 
-    def _candidates(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Anchors, classes and scores over the threshold; only these few go through the sigmoid."""
+    def _candidates(self, outputs: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Anchors, classes, scores and box codes of what is over the threshold; only these go through the sigmoid."""
+        logits = outputs["class_logits"]
         if not np.isfinite(logits.max()):
             raise InputError("the network's answer is not finite; try --precision fp32")
-        conf = self.options.conf
-        flat = np.flatnonzero(logits.reshape(-1) >= np.float32(np.log(conf / (1 - conf))))
-        anchors, classes = np.divmod(flat, logits.shape[1])
-        allowed = np.isin(classes, self.wanted)
-        anchors, classes = anchors[allowed], classes[allowed]
-        chosen = logits[anchors, classes].astype(np.float32)
-        if len(chosen) > MOST_CANDIDATES:
-            best = np.sort(np.argsort(-chosen, kind="stable")[:MOST_CANDIDATES])
-            anchors, classes, chosen = anchors[best], classes[best], chosen[best]
-        return anchors, classes, 1 / (1 + np.exp(-chosen))
+        least = np.float32(np.log(self.options.conf / (1 - self.options.conf)))
+        places = np.flatnonzero(logits.reshape(-1) >= least)
+        chosen = logits.reshape(-1)[places]
+        flat = outputs["index"][places] if "index" in outputs else places  # reduced on the device, or all
+        anchors, classes = np.divmod(flat, len(self.labels))
+        codes = outputs["box_codes"][places if "index" in outputs else anchors]
+        kept = self._best(chosen, np.isin(classes, self.wanted))
+        return anchors[kept], classes[kept], _sigmoid(chosen[kept]), codes[kept].astype(np.float32)
+
+    def _best(self, logits: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+        """Ascending indices of the best among those allowed (N,)."""
+        (indices,) = np.nonzero(allowed)
+        if len(indices) > self.most_candidates:
+            order = np.argsort(-logits[indices], kind="stable")[: self.most_candidates]
+            indices = np.sort(indices[order])
+        return indices
 
     def _detection(self, index: int, score: float, corners: np.ndarray) -> Detection:
         left, top, right, bottom = (float(value) for value in corners)
         category = self.model.recipe["category_ids"][index]
         return Detection(self.labels[index], category, float(score), (left, top, right - left, bottom - top))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits.astype(np.float32)))
 
 
 def _most_salient(corners: np.ndarray, scores: np.ndarray) -> int:
