@@ -32,6 +32,8 @@ class RowWriter:
             waiting, self._waiting = self._waiting, 0
             for _ in range(waiting):
                 self.append(None)
+        if row is not None and len(row) != self._width:
+            raise ValueError(f"{len(row)} values in a row, {self._width} in those before")
         values = np.full(self._width, np.nan, np.float32) if row is None else row.astype("<f4")
         self._file.write(values.tobytes())
         self._rows += 1
@@ -54,4 +56,4 @@ def row_writer(path: Path) -> Iterator[RowWriter]:
             yield writer
             writer.finish()
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror})") from error
+        raise OutputError(f"{path}: can't be written ({error.strerror or error})") from error

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -12,19 +13,34 @@ from typing import BinaryIO
 def write_atomically(path: Path) -> Iterator[BinaryIO]:
     """A binary file under a temporary name beside `path`, renamed to it when the block ends well.
 
-    On any error, an interrupt included, the temporary file is removed and `path` stays as it was.
-    Special files (/dev/stdout, a named pipe) are written directly: renaming would replace them.
+    On any error, an interrupt included, the temporary file is removed and `path` stays as it was. A link stays a
+    link, to the new file; a file that is replaced leaves its permissions to the new one. Special files (/dev/stdout,
+    a named pipe) are written directly: renaming would replace them.
     """
-    if path.exists() and not path.is_file():
+    if _is_special(path):
         with open(path, "wb") as file:
             yield file
         return
-    temporary = path.parent / f".cnncli-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".cnncli-{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as file:
+            _keep_permissions(file, target)
             yield file
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _is_special(path: Path) -> bool:
+    folder = os.path.realpath(path.parent)
+    if folder == "/dev" or folder.startswith("/proc/"):
+        return True  # /dev/stdout may lead to a plain file, and must not be replaced by one
+    return path.exists() and not path.is_file()
+
+
+def _keep_permissions(file: BinaryIO, target: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(file.name, stat.S_IMODE(os.stat(target).st_mode))

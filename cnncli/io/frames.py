@@ -1,14 +1,29 @@
 """Frames of videos and of animated or multi-page pictures, read one after the other."""
 
+import io
+import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from cnncli.errors import InputError
-from cnncli.io.images import DEFAULT_MAX_PIXELS, Photo, decode, to_rgb
+from cnncli.io import png, tiff
+from cnncli.io.images import (
+    DEFAULT_MAX_PIXELS,
+    Photo,
+    decode,
+    load_photo,
+    open_image,
+    reason,
+    reported_as_input_errors,
+)
+
+SHORT = 0.9  # of the length that a video states: past it, the statement may be a guess of the format
+ONE_PICTURE = {"PSD", "MPO"}  # what Pillow counts as frames are layers; previews and gain maps of phones
+GIF_END = b";"
 
 
 @dataclass(frozen=True)
@@ -21,45 +36,101 @@ class Frame:
 
 
 def video_frames(path: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Frame]:
-    """Every frame of a video as the decoder turns it (upright). InputError where it opens no frame."""
+    """Every frame of a video as the decoder turns it (upright). InputError where it opens no frame or is cut short."""
+    try:
+        with open(path, "rb") as file:
+            yield from _video_frames(_name_for_opencv(path, file.fileno()), max_pixels)
+    except OSError as error:
+        raise InputError(reason(error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError("no such file") from error
+
+
+def _name_for_opencv(path: str, descriptor: int) -> str:
+    """An absolute path, which is never taken for a URL; OpenCV crashes on names that are not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"/dev/fd/{descriptor}"
+    return os.path.abspath(path)
+
+
+def _video_frames(path: str, max_pixels: int) -> Iterator[Frame]:
     import cv2
 
-    if not os.path.exists(path):
-        raise InputError("no such file")
-    capture = cv2.VideoCapture(os.fspath(path))
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)  # other readers take a name with digits for a series of pictures
     try:
-        number = 0
+        _check_frame_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT), max_pixels)
+        number, seconds = 0, 0.0
         while True:
-            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             read, pixels = capture.read()
             if not read:
                 break
-            if pixels.shape[0] * pixels.shape[1] > max_pixels:
-                raise InputError(f"its frames are over the limit of {max_pixels:,} pixels; see --max-pixels")
+            _check_frame_size(pixels.shape[0] * pixels.shape[1], max_pixels)
+            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             yield Frame(number, seconds, Photo(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
             number += 1
-        if number == 0:
-            raise InputError("not a video that can be decoded")
+        _check_end(number, seconds, capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS))
     finally:
         capture.release()
 
 
+def _check_frame_size(pixels: float, max_pixels: int) -> None:
+    if pixels > max_pixels:
+        raise InputError(f"its frames are over the limit of {max_pixels:,} pixels; see --max-pixels")
+
+
+def _check_end(count: int, seconds: float, stated: float, rate: float) -> None:
+    """InputError where the frames end well before the video should, by their number and by their time."""
+    if count == 0:
+        raise InputError("not a video that can be decoded")
+    if rate > 0 and count < SHORT * stated and seconds + 1 / rate < SHORT * stated / rate:
+        raise InputError(f"damaged (the video ends after {count} of about {stated:.0f} frames)")
+
+
 def picture_frames(path: str, content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Frame]:
-    """Every frame of an animation, or page of a document, in `content`; one for an ordinary picture."""
-    first = decode(content, max_pixels)
-    yield Frame(0, None, first)
-    import io
+    """Every frame of an animation, or page of a document, in `content`; one for an ordinary picture.
 
-    image = Image.open(io.BytesIO(content))
-    if getattr(image, "n_frames", 1) == 1:
+    InputError where one is damaged, after the frames before it.
+    """
+    yield Frame(0, None, decode(content, max_pixels))
+    image = open_image(io.BytesIO(content), max_pixels)
+    if image.format in ONE_PICTURE:
         return
-    for number, page in enumerate(ImageSequence.Iterator(image)):
-        if number > 0:
-            yield Frame(number, None, Photo(_pixels(page, number)))
+    damaged = png.damaged_frame(content) if image.format == "PNG" else None
+    count = _count(content, max_pixels)
+    for number in itertools.count(1) if count is None else range(1, count):
+        if number == damaged:
+            raise InputError(f"frame {number}: damaged (the checksum of its pixels is wrong)")
+        photo = _page(image, number, max_pixels)
+        if photo is None:
+            break
+        yield Frame(number, None, photo)
+    _check_end_mark(image, content)
 
 
-def _pixels(page: Image.Image, number: int) -> np.ndarray:
+def _count(content: bytes, max_pixels: int) -> int | None:
+    """The number of frames; None where damage hides it. Counted apart: a count that fails leaves Pillow lost."""
+    with suppress(Exception):
+        return getattr(open_image(io.BytesIO(content), max_pixels), "n_frames", 1)
+    return None
+
+
+def _page(image: Image.Image, number: int, max_pixels: int) -> Photo | None:
+    """Frame `number`, None past the last."""
     try:
-        return to_rgb(page)
-    except Exception as error:
-        raise InputError(f"frame {number} is damaged ({error})") from error
+        with reported_as_input_errors():
+            try:
+                image.seek(number)
+            except EOFError:
+                return None
+        return load_photo(image, max_pixels)
+    except InputError as error:
+        raise InputError(f"frame {number}: {error}") from error
+
+
+def _check_end_mark(image: Image.Image, content: bytes) -> None:
+    """InputError where Pillow takes the end of a file that is cut short for the end of the frames."""
+    cut_gif = image.format == "GIF" and not content.rstrip(b"\0\r\n").endswith(GIF_END)
+    if cut_gif or (image.format == "TIFF" and tiff.leads_out(content)):
+        raise InputError("damaged (cut short, frames are lost)")

@@ -1,35 +1,52 @@
-"""Bytes to pixels and back: the one file that knows colour order, EXIF, ICC profiles and bit depth.
+"""Bytes to pixels and back: files, formats, size limits and EXIF orientation.
 
 An image is uint8 (H, W, 3), RGB, upright after its EXIF orientation. JPEG goes through libjpeg-turbo in strict
-mode (simplejpeg): OpenCV and Pillow show a picture with a grey half where the file is damaged, this one says so.
-Pillow, the well-kept reader of the rest, does everything else.
+mode (`jpeg`); Pillow, the well-kept reader of the rest, does everything else, mended where it shows another
+picture than the file holds (`png`, `tiff`, `modes`).
 """
 
 import contextlib
 import io
+import logging
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import simplejpeg
-from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from cnncli.errors import InputError
+from cnncli.io import png, tiff
+from cnncli.io.jpeg import decode_jpeg
+from cnncli.io.modes import to_rgb
+from cnncli.io.sources import HEAD, is_image_head
 
-Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked here, per run, before anything is decoded
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts (prompts, profiles) are no damage
+# What Pillow says of odd files is said by our records. Not by `catch_warnings`: its filters are those of all threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: half a gigabyte of RGB
 BYTES_PER_PIXEL_LIMIT = 8  # a file larger than this per allowed pixel is not a picture within the limit
+LARGE_FILE = 1 << 26  # bytes; a larger one is looked into before it is read
+CHUNK = 1 << 20  # bytes
 ORIENTATION_TAG = 0x0112  # TIFF 6.0 / EXIF 2.3
-WHITE = (255, 255, 255)
+COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # readers that Pillow loads at once, unlike the other 40
 UNTRUSTED_FORMATS = {"EPS", "PDF", "MPEG", "WMF", "FPX", "MIC"}  # run other programs, or hold no picture to read
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1")
 
-# libjpeg-turbo's way of saying that a valid JPEG is none of the kinds it handles here; Pillow then reads it
-UNSUPPORTED_JPEG = ("subsampling", "nsupported", "not implemented", "bogus", "bits per", "precision")
+# What `encode` writes; other formats that Pillow knows shrink, reduce or need a program to view the picture.
+WRITTEN_FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".bmp": "BMP", ".gif": "GIF", ".ppm": "PPM", ".tga": "TGA", ".jp2": "JPEG2000", ".avif": "AVIF",
+}  # fmt: skip
+SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 
 
 @dataclass(frozen=True)
@@ -45,57 +62,133 @@ def read_file(path: str | os.PathLike, max_pixels: int) -> bytes:
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            if stat.S_ISREG(status.st_mode) and status.st_size > BYTES_PER_PIXEL_LIMIT * max(max_pixels, 1 << 24):
+            if not stat.S_ISREG(status.st_mode):
+                return read_stream(file, max_pixels)
+            if status.st_size > _byte_limit(max_pixels):
                 raise InputError(f"{status.st_size:,} bytes is too large for an image; raise --max-pixels to read it")
-            content = file.read()
+            if status.st_size > LARGE_FILE:
+                open_image(file, max_pixels)
+                file.seek(0)
+            return file.read()
     except OSError as error:
-        raise InputError(_reason(error)) from error
-    return content
+        raise InputError(reason(error)) from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError("no such file") from error
 
 
-def _reason(error: OSError) -> str:
+def read_stream(file: BinaryIO, max_pixels: int) -> bytes:
+    """All that a pipe or standard input gives, which may have no end."""
+    content = bytearray()
+    while chunk := file.read(CHUNK):
+        content += chunk
+        if len(content) > _byte_limit(max_pixels):
+            raise InputError(f"more than {_byte_limit(max_pixels):,} bytes, too large for an image; see --max-pixels")
+    return bytes(content)
+
+
+def _byte_limit(max_pixels: int) -> int:
+    return BYTES_PER_PIXEL_LIMIT * max(max_pixels, 1 << 24)
+
+
+def reason(error: OSError) -> str:
+    """Why a file can't be read, in words."""
     known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder", PermissionError: "permission denied"}
     return known.get(type(error)) or f"can't be read ({error.strerror or error})"
 
 
 def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
     """The (first) picture in `content`. InputError where it is damaged, too large or no image at all."""
-    image = _open(content, max_pixels)
-    orientation = _orientation(image)
-    pixels = None
-    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-        pixels = _decode_jpeg(content)
-    if pixels is None:
-        pixels = _decode_with_pillow(image)
-        remaining = _orientation(image)  # Pillow's TIFF reader turns the picture upright by itself
-    else:
-        remaining = orientation
-    return Photo(_upright(pixels, remaining), orientation)
-
-
-def _open(content: bytes, max_pixels: int) -> Image.Image:
     if not content:
         raise InputError("empty file")
-    with _reported_as_input_errors():
-        image = Image.open(io.BytesIO(content))
+    image = open_image(io.BytesIO(content), max_pixels)
+    if image.format in ("JPEG", "MPO"):
+        with reported_as_input_errors():
+            pixels = decode_jpeg(content, image)
+        if pixels is not None:
+            orientation = _orientation(image)
+            return Photo(_upright(pixels, orientation), orientation)
+    if image.format == "PNG":
+        png.check_pixels(content)
+        png.scale_transparent_colour(image, content)
+    return load_photo(image, max_pixels)
+
+
+def load_photo(image: Image.Image, max_pixels: int) -> Photo:
+    """The picture that an opened image stands at."""
+    stated = None
+    if image.format == "TIFF":
+        with reported_as_input_errors():
+            tiff.check_layout(image, max_pixels)
+        stated = _orientation(image)  # the reader turns the picture upright by itself, and forgets how it lay
+    with reported_as_input_errors():
+        image.load()
+        _check_size(image, max_pixels)  # icons hold pictures of another size than they state
+        pixels = to_rgb(image)
+    remaining = _orientation(image)
+    return Photo(_upright(pixels, remaining), stated or remaining)
+
+
+def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
+    """A picture whose format and size are known and allowed, and whose pixels are still to be decoded."""
+    _allow(max_pixels)
+    with reported_as_input_errors():
+        try:
+            image = Image.open(file, formats=COMMON_FORMATS)
+        except UnidentifiedImageError:
+            image = _open_uncommon(file)
     if image.format in UNTRUSTED_FORMATS:
         raise InputError(f"{image.format} is not read, convert it to PNG first")
-    if image.width * image.height > max_pixels:
-        raise InputError(f"{image.width} x {image.height} is over the limit of {max_pixels:,} pixels; see --max-pixels")
+    _check_size(image, max_pixels)
     return image
 
 
+def _allow(max_pixels: int) -> None:
+    """Pillow's own limit guards the pictures inside of pictures (icons, tiles). It is raised, never lowered."""
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:  # an error from the double on
+        Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
+
+
+def _open_uncommon(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=_all_formats())
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        raise InputError(_unknown(file.read(HEAD))) from error
+
+
+def _unknown(head: bytes) -> str:
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and "HEIF" not in Image.OPEN:
+        return "HEIC is read once pillow-heif is installed: pip install 'cnncli[heif]'"
+    return "damaged, or of a kind that is not read" if is_image_head(head) else "not an image of a known format"
+
+
+@cache
+def _all_formats() -> tuple[str, ...]:
+    """Every format that Pillow reads here, and HEIC where pillow-heif is installed."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return tuple(Image.ID)
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width < 1 or image.height < 1:
+        raise InputError(f"{image.width} x {image.height} holds no pixels")
+    if image.width * image.height > max_pixels:
+        raise InputError(f"{image.width} x {image.height} is over the limit of {max_pixels:,} pixels; see --max-pixels")
+
+
 @contextlib.contextmanager
-def _reported_as_input_errors():
+def reported_as_input_errors() -> Iterator[None]:
     """Decoders meet broken files with errors of any kind: each becomes one sentence about the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except InputError:
         raise
-    except UnidentifiedImageError as error:
-        raise InputError("not an image of a known format") from error
+    except Image.DecompressionBombError as error:
+        raise InputError("holds more pixels than the limit; see --max-pixels") from error
     except MemoryError as error:
         raise InputError("does not fit into memory") from error
     except Exception as error:
@@ -125,86 +218,20 @@ def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_jpeg(content: bytes) -> np.ndarray | None:
-    """Pixels of a grey or colour JPEG, None where Pillow has to read it; any damage is an error."""
-    try:
-        return simplejpeg.decode_jpeg(content, colorspace="RGB", strict=True)
-    except ValueError as error:
-        message = str(error)
-        if any(word in message for word in UNSUPPORTED_JPEG):
-            return None
-        raise InputError(f"damaged ({message})") from error
-
-
-def _decode_with_pillow(image: Image.Image) -> np.ndarray:
-    with _reported_as_input_errors():
-        image.load()
-        return to_rgb(image)
-
-
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """Any mode of Pillow as a viewer would show it: uint8 (H, W, 3); transparency lies on white."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _grey_to_rgb(np.asarray(image))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        return _on_white(image.convert("RGBA"))
-    if image.mode == "CMYK" and "icc_profile" in image.info:
-        return np.asarray(_managed(image))
-    if image.mode == "LAB":
-        lab_to_rgb = ImageCms.buildTransform(
-            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-        )
-        return np.asarray(ImageCms.applyTransform(image, lab_to_rgb))
-    return np.asarray(image.convert("RGB"))
-
-
-def _on_white(image: Image.Image) -> np.ndarray:
-    background = Image.new("RGBA", image.size, (*WHITE, 255))
-    return np.asarray(Image.alpha_composite(background, image).convert("RGB"))
-
-
-def _managed(image: Image.Image) -> Image.Image:
-    """CMYK through its own ICC profile; through Pillow's plain formula where the profile is unusable."""
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return image.convert("RGB")
-
-
-def _grey_to_rgb(values: np.ndarray) -> np.ndarray:
-    """16-bit grey by 257; deeper or real numbers from 0..1 or 0..65535, else stretched from least to most."""
-    if not np.isfinite(values).all():
-        raise InputError("holds NaN or infinite values, which are no picture")
-    if values.dtype == np.uint16:
-        grey = values // 257
-    else:
-        grey = _stretched(values.astype(np.float64))
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _stretched(values: np.ndarray) -> np.ndarray:
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    elif low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
-    return np.rint((values - low) * (255 / max(high - low, 1e-12)))
-
-
 def encode(pixels: np.ndarray, suffix: str) -> bytes:
     """An image file of uint8 (H, W, 3) or (H, W) pixels in the format that `suffix` (".png", ".jpg") names."""
-    image_format = Image.registered_extensions().get(suffix.lower())
+    image_format = WRITTEN_FORMATS.get(suffix.lower())
     if image_format is None:
-        raise InputError(f"'{suffix}' names no image format; use .png or .jpg")
+        raise InputError(f"'{suffix}' names no image format that is written; use .png or .jpg")
     buffer = io.BytesIO()
-    options = {"quality": 95, "subsampling": 0} if image_format == "JPEG" else {}
-    Image.fromarray(pixels).save(buffer, image_format, **options)
+    try:
+        Image.fromarray(pixels).save(buffer, image_format, **SAVE_OPTIONS.get(image_format, {}))
+    except Exception as error:  # a side too long for the format, an encoder that this Pillow lacks
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise InputError(f"{size} can't be written as {image_format} ({_first_line(error)}); use .png") from error
     return buffer.getvalue()
 
 
 def can_write(path: Path) -> bool:
     """Whether the ending of `path` names a format that `encode` writes."""
-    return Image.registered_extensions().get(path.suffix.lower()) in Image.SAVE
+    return path.suffix.lower() in WRITTEN_FORMATS

@@ -5,6 +5,7 @@ Nothing is kept: a folder of a million files is walked, not listed.
 """
 
 import glob
+import itertools
 import os
 import stat
 import sys
@@ -15,46 +16,19 @@ from typing import BinaryIO
 
 from cnncli.errors import UsageError
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".pfm",
-        ".tga",
-        ".ico",
-        ".icns",
-        ".psd",
-        ".pcx",
-        ".dds",
-        ".sgi",
-        ".qoi",
-    ]
-)
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts"]
-)
+IMAGE_SUFFIXES = frozenset([
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp",
+    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".ico",
+    ".icns", ".psd", ".pcx", ".dds", ".sgi", ".qoi",
+])  # fmt: skip
+VIDEO_SUFFIXES = frozenset([
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts",
+])  # fmt: skip
 STDIN = "-"
 GLOB_CHARACTERS = frozenset("*?[")
+LONGEST_NAME = 1 << 16  # bytes, many times what systems allow
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows' editors begin a text with it
+Identities = frozenset[tuple[int, int]]  # of folders: device and inode
 
 # First bytes of picture files, for --all-files; RIFF and ISO boxes are looked into further below.
 MAGIC = (
@@ -62,6 +36,7 @@ MAGIC = (
     b"icns", b"\0\0\1\0", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"\x01\xda", b"\x0a\x05\x01",
     b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf", b"PF",
 )  # fmt: skip
+HEAD = 32  # bytes, enough to know one
 ISO_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"hevc")
 
 
@@ -110,7 +85,8 @@ class Sources:
     def __init__(self, words: Iterable[str], options: SourceOptions = SourceOptions()):
         self.words = tuple(words)
         self.options = options
-        self._stdin_list: list[str] | None = None
+        self._stdin_names: list[str] = []  # of a list on standard input, those that have arrived
+        self._stdin_rest: Iterator[str] | None = None
 
     def __iter__(self) -> Iterator[Input]:
         for word in self.words:
@@ -130,7 +106,7 @@ class Sources:
         if word == STDIN:
             yield Input(STDIN, "")
         elif os.path.isdir(word):
-            yield from self._walk(word, word, ())
+            yield from self._walk(word, word)
         elif os.path.lexists(word):
             yield Input(word, os.path.dirname(word))
         elif word.startswith("@") and len(word) > 1:
@@ -141,64 +117,85 @@ class Sources:
             yield Input(word, os.path.dirname(word))
 
     def _matching(self, pattern: str) -> Iterator[Input]:
-        fixed = pattern
-        while GLOB_CHARACTERS & set(fixed):
-            fixed = os.path.dirname(fixed)
-        for path in sorted(glob.iglob(pattern, recursive=True), key=os.fsencode):
+        anchor = _folder_above(pattern)
+        avoided = self._output_in(anchor)
+        pattern = glob.escape(anchor) + pattern[len(anchor) :]
+        for path in sorted(set(_glob(pattern)), key=os.fsencode):
             if os.path.isdir(path):
                 if "**" not in pattern:  # `**` names the files below by itself
-                    yield from self._walk(path, fixed, ())
-            elif not self._avoided(path):
-                yield Input(path, fixed)
+                    yield from self._walk(path, anchor)
+            elif avoided is None or not _is_inside(path, avoided):
+                yield _named(path, anchor)
 
     def _listed(self, name: str) -> Iterator[Input]:
         for path in self._lines(name):
             if os.path.isdir(path):
-                yield from self._walk(path, path, ())
+                yield from self._walk(path, path)
             else:
-                yield Input(path, os.path.dirname(path))
+                yield _named(path, os.path.dirname(path))
 
     def _lines(self, name: str) -> Iterator[str]:
         separator = b"\0" if self.options.null_separated else b"\n"
-        if name == STDIN:
-            yield from self._lines_of_stdin(separator)
-            return
         try:
+            if name == STDIN:
+                yield from self._lines_of_stdin(separator)
+                return
             with open(name, "rb") as file:
-                yield from _split(file, separator)
+                yield from _split(file, separator, name)
         except OSError as error:
             raise UsageError(f"@{name}: the list can't be read ({error.strerror})") from error
 
     def _lines_of_stdin(self, separator: bytes) -> Iterator[str]:
-        """The list as it arrives; kept, because standard input can be read only once."""
-        if self._stdin_list is not None:
-            yield from self._stdin_list
-            return
-        arrived = []
-        for name in _split(sys.stdin.buffer, separator):
-            arrived.append(name)
-            yield name
-        self._stdin_list = arrived
+        """The list as it arrives; kept, because standard input can be read only once, by whoever comes first."""
+        if self._stdin_rest is None:
+            if sys.stdin is None:
+                raise UsageError("@-: standard input is closed")
+            self._stdin_rest = _split(sys.stdin.buffer, separator, STDIN)
+        for position in itertools.count():
+            if position == len(self._stdin_names):
+                name = next(self._stdin_rest, None)
+                if name is None:
+                    return
+                self._stdin_names.append(name)
+            yield self._stdin_names[position]
 
-    def _walk(self, folder: str, anchor: str, above: tuple[tuple[int, int], ...]) -> Iterator[Input]:
-        """Files of a folder in the order of their names; hidden ones and loops of links are left out."""
-        if self._avoided(folder):
-            return
-        status = os.stat(folder)
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
+    def _walk(self, top: str, anchor: str) -> Iterator[Input]:
+        """Files of a folder in the order of their names; hidden ones and loops of links are left out.
+
+        A folder that can't be read is an input: its record says so.
+        """
+        avoided = self._output_in(anchor)
+        waiting = [self._entries(top, anchor, avoided, frozenset())]  # a stack: no folder is too deep
+        while waiting:
+            step = next(waiting[-1], None)
+            if step is None:
+                waiting.pop()
+            elif isinstance(step, Input):
+                yield step
+            else:
+                waiting.append(step)
+
+    def _entries(
+        self, folder: str, anchor: str, avoided: str | None, above: Identities
+    ) -> Iterator["Input | Iterator"]:
+        """A folder's files, and for each subfolder to search its own entries."""
+        if avoided is not None and _is_inside(folder, avoided):
             return
         try:
+            identity = _identity(folder)
+            if identity in above:
+                return
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            raise UsageError(f"{folder}: the folder can't be read ({error.strerror})") from error
+        except OSError:
+            yield Input(folder, anchor)
+            return
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if _is_folder(entry):
                 if self.options.recursive:
-                    yield from self._walk(entry.path, anchor, (*above, identity))
+                    yield self._entries(entry.path, anchor, avoided, above | {identity})
             elif self._wanted(entry):
                 yield Input(entry.path, anchor)
 
@@ -207,15 +204,17 @@ class Sources:
             return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and _is_file(entry)
         return _is_file(entry) and looks_like_image(entry.path)
 
-    def _avoided(self, path: str) -> bool:
+    def _output_in(self, folder: str) -> str | None:
+        """The output folder, where it is the searched folder or inside of it: what lies there is no input."""
         avoid = self.options.avoid
-        if avoid is None or not os.path.isdir(avoid):
-            return False
-        real, root = os.path.realpath(path), os.path.realpath(avoid)
-        return real == root or real.startswith(root + os.sep)
+        if avoid is None or not os.path.isdir(avoid) or not _is_inside(avoid, folder or "."):
+            return None
+        return avoid
 
     def _nothing_in(self, word: str) -> str:
         if os.path.isdir(word):
+            if self._output_in(word) and _is_inside(word, self.options.avoid):
+                return f"{word}: is the output folder, which is never an input; choose another one"
             hint = "" if self.options.recursive else ", or add -r to search its subfolders"
             return f"{word}: no images in this folder (by their endings; --all-files looks inside{hint})"
         if word.startswith("@"):
@@ -223,21 +222,87 @@ class Sources:
         return f"{word}: no file matches this pattern"
 
 
-def _split(file: BinaryIO, separator: bytes) -> Iterator[str]:
+def _named(path: str, anchor: str) -> Input:
+    """A file that a pattern or list names: one called "-" is a file, not standard input."""
+    return Input(os.path.join(".", path) if path == STDIN else path, anchor)
+
+
+def _folder_above(pattern: str) -> str:
+    """The folder that a pattern starts from: the deepest that exists by that name, or has no special characters."""
+    folder = os.path.dirname(pattern)
+    while GLOB_CHARACTERS & set(folder) and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    """As glob.iglob, but `**` does not follow loops of links, which would take forever."""
+    head, star, tail = _split_at_double_star(pattern)
+    if not star:
+        yield from glob.iglob(pattern)
+        return
+    for top in glob.iglob(head) if head else [""]:
+        for folder in _folders_below(top):
+            yield from _glob(os.path.join(glob.escape(folder), tail or "*"))
+
+
+def _split_at_double_star(pattern: str) -> tuple[str, str, str]:
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        return pattern, "", ""
+    place = parts.index("**")
+    return os.sep.join([*parts[:place], ""]), "**", os.sep.join(parts[place + 1 :])
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    """A folder and all below it; hidden ones and loops of links are left out."""
+    waiting: list[tuple[str, Identities]] = [(top, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            identity = _identity(folder or ".")
+            if identity in above:
+                continue
+            with os.scandir(folder or ".") as listing:
+                names = [entry.name for entry in listing if _is_folder(entry) and not entry.name.startswith(".")]
+        except OSError:
+            continue
+        yield folder
+        waiting += [(os.path.join(folder, name), above | {identity}) for name in names]
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it."""
+    real, root = os.path.realpath(path), os.path.realpath(folder)
+    return real == root or real.startswith(os.path.join(root, ""))
+
+
+def _split(file: BinaryIO, separator: bytes, name: str) -> Iterator[str]:
     """Names in a list, one at a time, as they arrive."""
-    if separator == b"\n":
-        names: Iterable[bytes] = (line.rstrip(b"\r\n") for line in file)
-    else:
-        names = _separated(file, separator)
-    return (os.fsdecode(name) for name in names if name)
-
-
-def _separated(file: BinaryIO, separator: bytes) -> Iterator[bytes]:
-    rest = b""
+    rest, mark = b"", BYTE_ORDER_MARK
     while chunk := file.read1(1 << 16):
-        *names, rest = (rest + chunk).split(separator)
-        yield from names
-    yield rest
+        *names, rest = (rest + chunk).removeprefix(mark).split(separator)
+        mark = b""
+        if separator == b"\n" and b"\0" in chunk:
+            raise UsageError(f"@{name}: the names in this list end in NUL; add -0")
+        yield from _decoded(names, separator)
+        if len(rest) > LONGEST_NAME:
+            hint = "try it without -0" if separator == b"\0" else "-0 takes names that end in NUL"
+            raise UsageError(f"@{name}: a name in this list is over {LONGEST_NAME:,} bytes long; {hint}")
+    yield from _decoded([rest], separator)
+
+
+def _decoded(names: Iterable[bytes], separator: bytes) -> Iterator[str]:
+    for name in names:
+        if separator == b"\n":
+            name = name.rstrip(b"\r")
+        if name:
+            yield os.fsdecode(name)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -248,19 +313,32 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _is_file(entry: os.DirEntry) -> bool:
+    """Whether a record is due: a link to nothing has one, a link to itself is left out."""
     try:
-        return entry.is_file()
-    except OSError:  # a link to itself
+        return entry.is_file() or (entry.is_symlink() and _leads_nowhere(entry))
+    except OSError:
         return False
+
+
+def _leads_nowhere(entry: os.DirEntry) -> bool:
+    try:
+        entry.stat()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def looks_like_image(path: str) -> bool:
     """Whether a file's first bytes are those of a picture; unreadable files are, so that a record tells why not."""
     try:
         with open(path, "rb") as file:
-            head = file.read(32)
+            return is_image_head(file.read(HEAD))
     except OSError:
         return True
+
+
+def is_image_head(head: bytes) -> bool:
+    """Whether a file that begins with these bytes should be a picture."""
     if head.startswith(MAGIC):
         return True
     if head[:4] == b"RIFF":

@@ -1,7 +1,8 @@
 """Weights files: one `.safetensors` holds tensors, metadata and the ONNX graph of a model.
 
-Layout: 8-byte little-endian header length, JSON header, raw tensors. Two keys of the header's metadata are ours:
-`cnncli` (JSON: task, backbone, classes, input recipe, licence, source, SHA-256 of the tensors) and `graph` (base64).
+Layout: 8-byte little-endian header length, JSON header, raw tensors. Three keys of the header's metadata are ours:
+`cnncli` (JSON: task, backbone, classes, input recipe, licence, source, SHA-256 of the tensors), `graph` (base64) and
+`check` (SHA-256 of the header itself: a damaged label or graph would be believed).
 Nothing here unpickles anything.
 """
 
@@ -9,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import struct
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORMAT = 1  # of the metadata; a file from a later format is refused with a clear sentence
+CHECK = re.compile(rb'"check":"([^"]{64})"')  # SHA-256 of the header with zeros in this place
 HEADER_LIMIT = 100_000_000  # bytes, as in the safetensors library
 
 
@@ -74,14 +77,14 @@ def load_weights(path: Path) -> Weights:
     """Read and check a weights file. WeightsError where it is missing, damaged or not one of ours."""
     header = _read_header(path)
     info = _parse_info(path, header)
-    stated = json.loads(header["cnncli"])["tensors_sha256"]
+    stated = json.loads(header["cnncli"]).get("tensors_sha256")
+    graph = _parse_graph(path, header)
     with ThreadPoolExecutor(1) as pool:  # hashing releases the GIL: it overlaps with reading the tensors
         hashes = pool.submit(file_hashes, path)
         tensors = _read_tensors(path)
         whole, payload = hashes.result()
     if payload != stated:
         raise WeightsError(f"{path}: damaged, its tensors don't match the hash in its header; copy or pull it again")
-    graph = base64.b64decode(header["graph"]) if "graph" in header else None
     return Weights(path, info, whole, tensors, graph)
 
 
@@ -109,14 +112,29 @@ def save_weights(path: Path, info: ModelInfo, tensors: Mapping[str, "np.ndarray"
     (length,) = struct.unpack("<Q", payload[:8])
     entries = {name: getattr(info, name) for name in ModelInfo.__dataclass_fields__}
     entries |= {"format": FORMAT, "tensors_sha256": hashlib.sha256(payload[8 + length :]).hexdigest()}
-    metadata = {"cnncli": json.dumps(entries, ensure_ascii=False)}
+    metadata = {"cnncli": json.dumps(entries, ensure_ascii=False), "check": "0" * 64}
     if graph is not None:
         metadata["graph"] = base64.b64encode(graph).decode()
     try:
         with write_atomically(path) as file:
-            file.write(save(dict(tensors), metadata))
+            file.writelines(_with_check(save(dict(tensors), metadata)))
     except OSError as error:
         raise OutputError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _with_check(content: bytes) -> tuple[bytes, bytes, memoryview]:
+    """A file's parts, the header with its own hash in it."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = content[8 : 8 + length]
+    checked = CHECK.sub(b'"check":"%s"' % hashlib.sha256(header).hexdigest().encode(), header)
+    return content[:8], checked, memoryview(content)[8 + length :]
+
+
+def _is_intact(header: bytes) -> bool:
+    """Whether a header has the hash that it states; those of other programs state none."""
+    stated = CHECK.search(header)
+    blank = CHECK.sub(b'"check":"%s"' % (b"0" * 64), header)
+    return stated is None or hashlib.sha256(blank).hexdigest().encode() == stated[1]
 
 
 def _read_header(path: Path) -> dict[str, str]:
@@ -125,15 +143,17 @@ def _read_header(path: Path) -> dict[str, str]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(HEADER_LIMIT, os.fstat(file.fileno()).st_size):
                 raise WeightsError(f"{path}: not a safetensors file (its header would be {length} bytes long)")
-            header = json.loads(file.read(length))
-            metadata = header.get("__metadata__", {})
+            content = file.read(length)
+            metadata = json.loads(content).get("__metadata__", {})
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such weights file; see 'cnncli weights list'") from error
     except OSError as error:
         raise WeightsError(f"{path}: can't be read ({error.strerror})") from error
-    except (struct.error, ValueError, AttributeError) as error:
+    except (struct.error, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: not a safetensors file, or cut short") from error
-    return metadata
+    if not _is_intact(content):
+        raise WeightsError(f"{path}: damaged, its header doesn't match its hash; copy or pull it again")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _parse_info(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
@@ -144,8 +164,17 @@ def _parse_info(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
         if entries["format"] > FORMAT:
             raise WeightsError(f"{path}: written by a later cnncli (format {entries['format']}); update cnncli")
         return ModelInfo.from_dict(entries)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path}: its metadata is incomplete ({error})") from error
+
+
+def _parse_graph(path: Path, metadata: Mapping[str, str]) -> bytes | None:
+    if "graph" not in metadata:
+        return None
+    try:
+        return base64.b64decode(metadata["graph"], validate=True)
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: damaged, its graph can't be read ({error}); copy or pull it again") from error
 
 
 def _read_tensors(path: Path) -> dict[str, "np.ndarray"]:
@@ -153,6 +182,8 @@ def _read_tensors(path: Path) -> dict[str, "np.ndarray"]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file}
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: damaged ({error}); copy or pull it again") from error
+    except (TypeError, AttributeError) as error:  # bfloat16, float8: numbers that NumPy lacks
+        raise WeightsError(f"{path}: numbers of a kind that is not read ({error}); store them as float16") from error

@@ -1,0 +1,43 @@
+"""JPEG through libjpeg-turbo in strict mode (simplejpeg).
+
+OpenCV and Pillow show a picture with a grey half where the file is damaged, this one says so.
+"""
+
+import re
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from cnncli.errors import InputError
+from cnncli.io.modes import to_rgb
+
+# A marker, the length of its segment, which is 6 + 2 per component, and the number of components (ITU T.81, B.2.3)
+START_OF_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+SCAN_LIMIT = 500  # as libjpeg-turbo's own tests: each scan takes a pass over all pixels, in a few bytes of the file
+
+# libjpeg-turbo's way of saying that a valid JPEG is none of the kinds it handles here; Pillow then reads it
+UNSUPPORTED = ("subsampling", "nsupported", "not implemented", "bogus", "bits per", "precision")
+
+
+def decode_jpeg(content: bytes, image: Image.Image) -> np.ndarray | None:
+    """Pixels of a JPEG that Pillow has opened as `image`; None where Pillow has to read it. Any damage is an error."""
+    if sum(1 for _ in START_OF_SCAN.finditer(content)) > SCAN_LIMIT:
+        raise InputError(f"made of more than {SCAN_LIMIT} scans, as no camera or program writes it")
+    try:
+        if image.mode == "CMYK":
+            return _from_cmyk(simplejpeg.decode_jpeg(content, "CMYK", strict=True), image)
+        return simplejpeg.decode_jpeg(content, "RGB", strict=True)
+    except ValueError as error:
+        message = str(error)
+        if any(word in message for word in UNSUPPORTED):
+            return None
+        raise InputError(f"damaged ({message})") from error
+
+
+def _from_cmyk(inks: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Inks (H, W, 4), inverted by Adobe's convention, which all programs follow."""
+    height, width = inks.shape[:2]
+    page = Image.frombuffer("CMYK", (width, height), inks, "raw", "CMYK;I", 0, 1)
+    page.info = image.info
+    return to_rgb(page)
