@@ -8,6 +8,7 @@ import typer
 from cnncli.catalog import TASKS, resolve
 from cnncli.cli.execute import find_sources
 from cnncli.cli.options import InputOptions, Inputs, with_shared_options
+from cnncli.cli.streams import print_out
 from cnncli.config import EngineConfig, RunConfig
 from cnncli.errors import InputError
 
@@ -36,7 +37,7 @@ def _register(task: str) -> None:
         photos = _read(inputs, inputs_as, run) if inputs else synthetic_photos(16)
         session = open_session(task, resolve(TASKS[task].options)(), engine, expected_inputs=1 << 20)
         figures = measure(session, photos, run, seconds)
-        print(json.dumps(figures, indent=2)) if as_json else _print(figures)
+        print_out(json.dumps(figures, indent=2)) if as_json else _print(figures)
         return 0
 
 
@@ -63,10 +64,8 @@ def _read(words: list[str], inputs: InputOptions, run: RunConfig) -> list[bytes]
 
 def _print(figures: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
     title = "{model}, {engine} engine on {device}, {precision}, {photos} photos".format(**figures)
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in ("stage", "images/s", "ms per image", "threads"):
@@ -78,8 +77,8 @@ def _print(figures: dict[str, Any]) -> None:
     whole, bound = figures["end_to_end_images_per_s"], figures["bound_images_per_s"]
     table.add_row("bound by these", f"{bound:.1f}", f"{1000 / bound:.2f}", "")
     table.add_row("end to end", f"{whole:.1f}", f"{1000 / whole:.2f}", "")
-    console.print(table)
-    console.print(
+    print_out(table)
+    print_out(
         f"end to end reaches {figures['efficiency']:.0%} of the bound; limited by {figures['limited_by']}; "
         f"peak memory {figures['peak_memory_mb']:.0f} MB"
     )

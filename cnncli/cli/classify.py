@@ -30,11 +30,17 @@ class _Vectors(Addition):
         self.takes_out = self.path is not None
 
     def check(self, context: RunContext) -> None:
+        from cnncli.run.outputs import check_folder, refuse_inputs
+
         if self.path is None and (context.output.out or context.output.out_dir):
             raise UsageError("--embed gives features, which are no picture; use --out FILE.npy")
-        if self.path and self.path.exists() and context.existing.refused:
+        if self.path is None:
+            return
+        check_folder(self.path.parent, "--out")
+        refuse_inputs(self.path, context.sources)
+        if self.path.exists() and context.existing.refused:
             raise UsageError(f"{self.path}: exists; use --overwrite")
-        if self.path and context.output.resume:
+        if context.output.resume:
             raise UsageError(f"--out {self.path}: an array can't be resumed; use --records alone")
 
     def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
@@ -71,7 +77,7 @@ def classify(
     from cnncli.cli.names import read_names
     from cnncli.tasks.classify import ClassifyOptions
 
-    names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated(classes)
+    names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated("--classes", classes)
     chosen = ClassifyOptions(top_k, names, read_names(labels) if labels else (), embed)
     addition = _Vectors(output.out) if embed else Addition()
     return execute("classify", chosen, inputs, engine, inputs_as, output, run, manners, addition)

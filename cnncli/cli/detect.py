@@ -29,25 +29,35 @@ class _Detections(Addition):
 
     formats = DETECTION_FORMATS
 
-    def __init__(self, output: OutputOptions, crops: Path | None, count: bool, images: Path | None, tiled: bool):
-        self.crops = crops
+    def __init__(self, output: OutputOptions, crops: Path | None, count: bool, images: Path | None, offer: bool):
+        self.crops = self.folder = crops
         self.count = count
         self.images = images
-        self.tiled = tiled
+        self.offer = offer
         self.yolo = output.format == "yolo"
         self.suffix = ".txt" if self.yolo else None
-        self.video = output.out if output.out and _is_video(output.out) else None
+        self.video = output.out if output.out and _is_video(output.out) and not self.yolo else None
         self.takes_out = self.video is not None
 
     def check(self, context: RunContext) -> None:
+        from cnncli.run.outputs import check_folder, refuse_inputs
+
         format = context.output.format
+        if self.count and format in self.formats:
+            raise UsageError(f"--count and --format {format} both say what is given; choose one of them")
         if format == "coco" and self.images is None:
             raise UsageError("--format coco names photos by number; say with --images FILE where their names go")
         if self.images is not None and format != "coco":
             raise UsageError("--images goes with --format coco")
         if self.yolo and not (context.output.out or context.output.out_dir):
             raise UsageError("--format yolo writes a text file for each photo; say where with --out or --out-dir")
-        for path in filter(None, (self.images, self.video)):
+        for option, path in (("--images", self.images), ("--out", self.video)):
+            if path is None:
+                continue
+            check_folder(path.parent, option)
+            refuse_inputs(path, context.sources)
+            if context.output.resume or context.output.skip_existing:
+                raise UsageError(f"{option} {path}: is written as a whole, not resumed")
             if path.exists() and context.existing.refused:
                 raise UsageError(f"{path}: exists; use --overwrite")
         if self.video is not None:
@@ -55,15 +65,14 @@ class _Detections(Addition):
 
     def products(self, context: RunContext, place: Any) -> list[Any]:
         from cnncli.run.detections import Crops, VideoFrames, YoloFile
-        from cnncli.run.outputs import MirroredFolder
+        from cnncli.run.outputs import MirroredFolder, make_folder
 
         products: list[Any] = []
         if self.yolo:
             products.append(YoloFile(place, context.session.task))
         if self.crops is not None:
-            if self.crops.parent.is_dir():
-                self.crops.mkdir(exist_ok=True)
-            folder = MirroredFolder(self.crops, ".jpg", context.sources, context.existing, "--crops")
+            make_folder(self.crops, "--crops")
+            folder = MirroredFolder(self.crops, "", context.sources, context.existing, "--crops")
             products.append(Crops(folder))
         if self.video is not None:
             products.append(VideoFrames(context.session.task))
@@ -72,7 +81,7 @@ class _Detections(Addition):
     def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
         from cnncli.run.detections import ImagesFile, VideoFile
 
-        sinks: list[Sink] = [] if self.tiled else [_TilingOffer(context.session.task, report)]
+        sinks: list[Sink] = [_TilingOffer(context.session.task, report)] if self.offer else []
         if self.images is not None:
             sinks.append(stack.enter_context(ImagesFile(self.images)))
         if self.video is not None:
@@ -93,8 +102,6 @@ class _Detections(Addition):
         sources = list(zip(range(2), context.sources, strict=False))
         if len(sources) != 1 or not sources[0][1].is_video:
             raise UsageError(f"--out {self.video}: a video is written from one video; use --out-dir for photos")
-        if context.output.resume or context.output.skip_existing:
-            raise UsageError(f"--out {self.video}: a video is written as a whole, not resumed")
         if self.video.exists() and self.video.samefile(sources[0][1].file):
             raise UsageError(f"{self.video}: is an input, and inputs are never overwritten; choose another place")
 
@@ -153,8 +160,8 @@ def detect(
     from cnncli.cli.names import read_names
     from cnncli.tasks.detect import DetectOptions
 
-    names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated(classes)
+    names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated("--classes", classes)
     own = read_names(labels) if labels else ()
     chosen = DetectOptions(conf, iou, max_det, names, own, single, tile, tile_overlap)
-    addition = _Detections(output, crops, count, images, tiled=tile is not None)
+    addition = _Detections(output, crops, count, images, offer=tile is None and not manners.quiet)
     return execute("detect", chosen, inputs, engine, inputs_as, output, run, manners, addition)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cnncli.cli.options import Manners, with_shared_options
-from cnncli.cli.streams import say
+from cnncli.cli.streams import print_out, say
 from cnncli.config import EngineConfig, RunConfig
 
 app = typer.Typer(help="Measure a model on labelled data.", no_args_is_help=True)
@@ -43,7 +43,7 @@ def classify(
     answers = [[entry.index for entry in one.result.classes] if record.ok else None for record, one in outcomes]
     figures = summarise([photo.truth for photo in photos], answers, classes)
     figures = {"task": "classify", "model": session.run.model, "engine": session.run.engine, **figures}
-    print(json.dumps(figures, indent=2)) if as_json else _print(figures)
+    print_out(json.dumps(figures, indent=2)) if as_json else _print(figures)
     return 1 if figures["failed"] else 0
 
 
@@ -68,7 +68,7 @@ def detect(
     found = [record.result for record, _ in _run(session, truth.files, run, manners, records)]
     figures = truth.score([result["detections"] if result else None for result in found])
     figures = {"task": "detect", "model": session.run.model, "engine": session.run.engine, **figures}
-    print(json.dumps(figures, indent=2)) if as_json else _print_detections(figures)
+    print_out(json.dumps(figures, indent=2)) if as_json else _print_detections(figures)
     return 1 if figures["failed"] else 0
 
 
@@ -95,33 +95,29 @@ def _run(session: Any, files: list[str], run: RunConfig, manners: Manners, path:
 
 def _print_detections(figures: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
     classes = Table("class", "marked", "AP", box=SIMPLE_HEAD)
     for entry in figures["classes"]:
         classes.add_row(entry["label"], str(entry["marked"]), f"{entry['AP']:.1f}")
-    console.print(classes)
+    print_out(classes)
     shown = [f"{name} {value:.2f}" for name, value in figures.items() if name[:2] in ("AP", "AR") and value is not None]
-    console.print(", ".join(shown))
+    print_out(", ".join(shown))
     failed = f", {figures['failed']} failed (nothing found in them)" if figures["failed"] else ""
-    console.print(f"{figures['model']}, {figures['engine']} engine, {figures['images']} photos{failed}")
+    print_out(f"{figures['model']}, {figures['engine']} engine, {figures['images']} photos{failed}")
 
 
 def _print(figures: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
     classes = Table("class", "photos", "top-1", "top-5", box=SIMPLE_HEAD)
     for entry in figures["classes"]:
         classes.add_row(entry["label"], str(entry["photos"]), f"{entry['top1']:.1f}", f"{entry['top5']:.1f}")
-    console.print(classes)
-    console.print(_confusion(figures))
+    print_out(classes)
+    print_out(_confusion(figures))
     failed = f", {figures['failed']} failed (counted as wrong)" if figures["failed"] else ""
-    console.print(
+    print_out(
         f"{figures['model']}, {figures['engine']} engine: top-1 {figures['top1']:.2f} %, "
         f"top-5 {figures['top5']:.2f} % of {figures['photos']} photos{failed}"
     )

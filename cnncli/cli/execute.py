@@ -55,6 +55,7 @@ class Addition:
 
     takes_out = False
     suffix: str | None = None
+    folder: Path | None = None  # that it writes into, so that no input is taken from there
     formats: tuple[str, ...] = ()  # of standard output, beside those of all tasks
 
     def check(self, context: RunContext) -> None:
@@ -89,7 +90,7 @@ def execute(
     from cnncli.run.items import peek_count
     from cnncli.run.session import GPU_PAYS_FROM, open_session
 
-    sources = find_sources(words, inputs, output)
+    sources = find_sources(words, inputs, output, addition.folder)
     expected = peek_count(sources, max(GPU_PAYS_FROM + 1, available_cpus()))
     notify = (lambda message: None) if manners.quiet else say
     session = open_session(task, options, engine, expected, notify)
@@ -100,7 +101,9 @@ def execute(
     return _Execution(context, run, manners, expected, addition).run()
 
 
-def find_sources(words: list[str], inputs: InputOptions, output: OutputOptions | None = None) -> Any:
+def find_sources(
+    words: list[str], inputs: InputOptions, output: OutputOptions | None = None, output_folder: Path | None = None
+) -> Any:
     """The sources that the words name. UsageError where there are none, before anything runs."""
     from cnncli.io.sources import STDIN, SourceOptions, Sources, stdin_is_input
 
@@ -108,7 +111,7 @@ def find_sources(words: list[str], inputs: InputOptions, output: OutputOptions |
         if not stdin_is_input():
             raise UsageError("no input; name an image, a folder, a pattern or @list.txt, or pipe an image in")
         words = [STDIN]
-    avoid = str(output.out_dir) if output and output.out_dir else None
+    avoid = str(folder) if (folder := (output.out_dir if output else None) or output_folder) else None
     sources = Sources(words, SourceOptions(inputs.recursive, inputs.all_files, inputs.null_separated, avoid))
     if not sources.is_stream:
         for word in words:  # each must yield something; the first input of each tells
@@ -161,14 +164,13 @@ class _Execution:
 
     def _place(self) -> Any:
         """The place that --out or --out-dir names."""
-        from cnncli.run.outputs import MirroredFolder, SingleFile
+        from cnncli.run.outputs import MirroredFolder, SingleFile, make_folder
 
         existing, suffix = self.context.existing, self.addition.suffix or self.session.task.picture_suffix
         if self.output.out:
             return SingleFile(self.output.out, self.sources, existing)
         if self.output.out_dir:
-            if self.output.out_dir.parent.is_dir():
-                self.output.out_dir.mkdir(exist_ok=True)
+            make_folder(self.output.out_dir, "--out-dir")
             return MirroredFolder(self.output.out_dir, suffix, self.sources, existing)
         return None
 
@@ -179,19 +181,19 @@ class _Execution:
 
     def _records(self, stack: contextlib.ExitStack, items: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
         """The records file, and the items that it does not hold yet."""
-        from cnncli.run.checkpoint import RecordFile, Resumption, drop_torn_line
+        from cnncli.run.checkpoint import RecordFile, Resumption
+        from cnncli.run.outputs import refuse_inputs
 
         path = self.output.records
         if path is None:
             return None, items
-        resumption = None
-        if self.output.resume and path.exists():
-            drop_torn_line(path)
-            resumption = Resumption(path, self.session.run, self.config.shard)
-            items = resumption.remaining(items)
+        refuse_inputs(path, self.sources)
         file = RecordFile(path, self.output.resume, self.output.overwrite)
         stack.callback(file.close)
-        if resumption is not None:
+        if self.output.resume and path.is_file() and path.stat().st_size:
+            file.repair()
+            resumption = Resumption(path, self.session.run, self.config.shard)
+            items = resumption.remaining(items)
             stack.callback(lambda: setattr(self.tally, "before", resumption.failed))
         return file, items
 
@@ -199,8 +201,7 @@ class _Execution:
         from cnncli.cli.report import open_report
 
         format, writer = self.output.format, self.addition.writer(self.context)
-        taken = self.output.records or self.output.out == Path("-") or self.addition.takes_out
-        if format == "auto" and taken:
+        if format == "auto" and (self.output.records or self.output.out == Path("-")):
             format = "none"
         show_progress = self.manners.progress and not self.manners.quiet and self.expected >= PROGRESS_FROM
         return open_report(format, show_progress, self.sources, self.config, self.session.task, writer)
@@ -219,8 +220,7 @@ class _Execution:
         if not self.manners.quiet and (tally.failed or self.manners.verbose) and tally.ok + tally.failed > 1:
             say(f"{tally.ok} analysed, {tally.failed} failed")
         if tally.bug:
-            import sys
-
-            print(tally.bug, file=sys.stderr)
+            for line in tally.bug.splitlines():
+                say(line)
             say("this is a bug in cnncli, please report it with the lines above")
         return tally.exit_code

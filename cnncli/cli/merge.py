@@ -18,13 +18,17 @@ def merge_command(
     Proves that no input is missing or there twice, and that all shards were made with the same model and options.
     """
     from cnncli.io.atomic import write_atomically
-    from cnncli.run.checkpoint import to_line, write_all
+    from cnncli.io.lines import to_line, write_all
     from cnncli.run.merge import merge
+    from cnncli.run.outputs import check_folder
 
     if out is None:
         for record in merge(files):
             write_all(1, to_line(record), "standard output")
         return 0
+    check_folder(out.parent, "--out")
+    if out.exists() and any(file.exists() and out.samefile(file) for file in files):
+        raise UsageError(f"{out}: is one of the shards, which are never overwritten; choose another place")
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists; use --overwrite")
     try:

@@ -10,8 +10,10 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     """Names from a file: one a line, or a JSON array."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the names can't be read ({error})") from error
+    except OSError as error:
+        raise UsageError(f"{path}: the names can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: the names are not in UTF-8") from error
     if text.lstrip().startswith("["):
         try:
             names = json.loads(text)

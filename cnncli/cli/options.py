@@ -121,7 +121,10 @@ class OutputOptions:
         if self.resume and not self.records:
             raise UsageError("--resume goes on with the file that --records names; give that too")
         if self.format not in FORMATS + DETECTION_FORMATS:
-            raise UsageError(f"--format {self.format}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+            known = FORMATS + DETECTION_FORMATS
+            raise UsageError(f"--format {self.format}: choose {', '.join(known[:-1])} or {known[-1]}")
+        if str(self.records) == "-":
+            raise UsageError("--records - : records go to standard output without it; name a file")
 
 
 def output_options(
@@ -155,6 +158,8 @@ class Manners:
     progress: bool
 
     def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose contradict each other; give one of them")
         if self.on_error not in ("skip", "fail"):
             raise UsageError(f"--on-error {self.on_error}: choose skip or fail")
         if self.max_errors is not None and self.max_errors < 1:
@@ -222,8 +227,14 @@ def count_or_auto(option: str, text: str) -> int | None:
         raise UsageError(f"{option} {text}: give a number or auto") from None
 
 
-def comma_separated(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+def comma_separated(option: str, text: str | None) -> tuple[str, ...]:
+    """Names of an option; none where it was not given. UsageError where it was, but names nothing."""
+    if text is None:
+        return ()
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UsageError(f"{option} names nothing; leave it out for all")
+    return names
 
 
 def _shard(text: str) -> Shard:
@@ -231,6 +242,20 @@ def _shard(text: str) -> Shard:
         return Shard.parse(text)
     for number, count in SHARD_VARIABLES:
         if number in os.environ and count in os.environ:
-            first = int(os.environ.get("SLURM_ARRAY_TASK_MIN", "0")) if "ARRAY" in number else 0
-            return Shard.parse(f"{int(os.environ[number]) - first}/{os.environ[count]}")
+            return _launched(number, count)
     raise UsageError("--shard auto: neither RANK and WORLD_SIZE nor Slurm's variables are set; write I/N")
+
+
+def _launched(number: str, count: str) -> Shard:
+    """The part that a launcher's variables give to this process; a Slurm array may start and step anywhere."""
+    first, step = "0", "1"
+    if number == "SLURM_ARRAY_TASK_ID":
+        first, step = os.environ.get("SLURM_ARRAY_TASK_MIN", "0"), os.environ.get("SLURM_ARRAY_TASK_STEP", "1")
+    try:
+        position, left = divmod(int(os.environ[number]) - int(first), int(step))
+        if left:
+            raise ValueError
+        return Shard(position, int(os.environ[count]))
+    except (ValueError, ZeroDivisionError, UsageError) as error:
+        values = f"{number}={os.environ[number]} and {count}={os.environ[count]}"
+        raise UsageError(f"--shard auto: {values} name no part of a run; write I/N") from error

@@ -4,18 +4,19 @@ import contextlib
 import csv
 import io
 import json
+import os
+import stat
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from cnncli.cli.streams import printable, say
+from cnncli.cli.streams import STDOUT, out, printable, rendered, say
 from cnncli.config import RunConfig
+from cnncli.io.lines import to_line
 from cnncli.results import Record
-from cnncli.run.checkpoint import to_line, write_all
 
-STDOUT = 1
 OPTIONAL_COLUMNS = ("frame", "seconds", "output", "skipped")  # only some records have them
 ROWS_AT_ONCE = 40  # of a table: enough for a screen, few enough that a long run shows them as they come
 
@@ -40,7 +41,7 @@ class Nothing:
 
 class JsonLines(Nothing):
     def add(self, record: Record, result: Any) -> None:
-        _out(to_line(record.as_dict()))
+        out(to_line(record.as_dict()))
 
 
 class JsonArray:
@@ -51,11 +52,11 @@ class JsonArray:
         self._entry(record.as_dict())
 
     def _entry(self, entry: dict[str, Any]) -> None:
-        _out(self._before + to_line(entry).rstrip(b"\n"))
+        out(self._before + to_line(entry).rstrip(b"\n"))
         self._before = b",\n"
 
     def end(self) -> None:
-        _out(b"[]\n" if self._before == b"[\n" else b"\n]\n")
+        out(b"[]\n" if self._before == b"[\n" else b"\n]\n")
 
 
 class Csv(Nothing):
@@ -80,7 +81,7 @@ class Csv(Nothing):
             writer.writerow(self._columns)
         row = flatten(entries, whole=self._result_columns)
         writer.writerow([row.get(column, "") for column in self._columns])
-        _out(text.getvalue().encode("utf-8", "surrogateescape"))
+        out(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 class CocoResults(JsonArray):
@@ -97,7 +98,7 @@ class Counts:
     """The number of objects of each class over all inputs, most frequent first, once all have come."""
 
     def __init__(self, format: str):
-        self._format = format
+        self._format = format if format != "auto" or _is_terminal(sys.stdout) else "jsonl"
         self._counts: Counter[str] = Counter()
 
     def add(self, record: Record, result: Any) -> None:
@@ -106,11 +107,11 @@ class Counts:
     def end(self) -> None:
         counts = dict(sorted(self._counts.items(), key=lambda entry: (-entry[1], entry[0])))
         if self._format in ("json", "jsonl"):
-            _out(to_line(counts))
+            out(to_line(counts))
         elif self._format == "csv":
-            _out(("label,count\n" + "".join(f"{label},{count}\n" for label, count in counts.items())).encode())
+            out(("label,count\n" + "".join(f"{label},{count}\n" for label, count in counts.items())).encode())
         else:
-            _out("".join(f"{count:7d}  {label}\n" for label, count in counts.items()).encode())
+            out("".join(f"{count:7d}  {label}\n" for label, count in counts.items()).encode())
 
 
 class Table:
@@ -120,7 +121,7 @@ class Table:
         from rich.console import Console
 
         self._progress = progress
-        self._console = Console(highlight=False)
+        self._width = Console().width
         self._rows: list[tuple[Record, Any]] = []
         self._printed = False
 
@@ -137,18 +138,16 @@ class Table:
         from cnncli.cli.tables import many, single
 
         first_and_last = len(self._rows) == 1 and not self._printed
-        table = single(*self._rows[0]) if first_and_last else many(self._rows, not self._printed, self._console.width)
+        table = single(*self._rows[0]) if first_and_last else many(self._rows, not self._printed, self._width)
         self._show(table)
         self._printed = True
         self._rows = []
 
     def _show(self, table: Any) -> None:
-        if self._progress is not None and _is_terminal(sys.stdout):  # the same terminal: rows pass above the bar
+        if self._progress is not None:  # the same terminal: rows pass above the bar
             self._progress.console.print(table)
-            return
-        with self._console.capture() as captured:  # rich would end the process by itself where the reader has gone
-            self._console.print(table)
-        _out(captured.get().encode("utf-8", "replace"))
+        else:
+            out(rendered(table).encode("utf-8", "replace"))
 
 
 class Report:
@@ -183,7 +182,9 @@ def open_report(
         format = "table" if _is_terminal(sys.stdout) else "jsonl"
     with contextlib.ExitStack() as stack:
         progress = bar = None
-        if show_progress and _is_terminal(sys.stderr):
+        # a bar and data on one terminal, or in a pipe that ends there, would write over each other
+        data_apart = (format in ("table", "none") and writer is None) or not (_is_terminal(sys.stdout) or _is_pipe())
+        if show_progress and data_apart and _is_terminal(sys.stderr):
             progress = stack.enter_context(_progress_bar())
             bar = progress.add_task("", total=inputs if isinstance(inputs, int) else None)
             if not isinstance(inputs, int):
@@ -251,12 +252,15 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
+def _is_pipe() -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+    except OSError:
+        return False
+
+
 def _is_terminal(stream: Any) -> bool:
     try:
         return stream.isatty()
     except (AttributeError, ValueError):
         return False
-
-
-def _out(content: bytes) -> None:
-    write_all(STDOUT, content, "standard output")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cnncli.catalog import TASKS
+from cnncli.cli.streams import print_out
 from cnncli.errors import UsageError
 from cnncli.results import schema
 
@@ -16,5 +17,5 @@ def schema_command(
     """Print the JSON Schema of a task's record."""
     if task not in TASKS:
         raise UsageError(f"there is no task '{task}'; choose from {', '.join(TASKS)}")
-    print(json.dumps(schema(task), indent=2))
+    print_out(json.dumps(schema(task), indent=2))
     return 0

@@ -6,9 +6,27 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from cnncli.errors import InterruptedRunError
+from cnncli.io.lines import write_all
+
+STDOUT = 1
+
+
+def fill_missing_streams() -> None:
+    """Open nothing (/dev/null) where the process was started without one of its three standard streams.
+
+    Otherwise the next file to be opened would get its number, and be written to in its place. Writing to a missing
+    standard output is an error, as writing to a closed one is: it is opened for reading.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free, which is this one
 
 
 @contextlib.contextmanager
@@ -48,7 +66,7 @@ def interruptible() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         for name in exit_codes:  # a second signal ends the process at once
             signal.signal(name, signal.SIG_DFL)
-        raise InterruptedRunError("interrupted; with --records the run can go on with --resume", exit_codes[number])
+        raise InterruptedRunError("interrupted; a run with --records goes on with --resume", exit_codes[number])
 
     previous = {}
     for number in exit_codes:
@@ -73,3 +91,32 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
+
+
+def out(content: bytes) -> None:
+    """Bytes to standard output. OutputClosedError where its reader has gone, OutputError where it is full."""
+    write_all(STDOUT, content, "standard output")
+
+
+def print_out(*parts: Any) -> None:
+    """Texts, paths and rich tables to standard output, one below the other."""
+    for part in parts:
+        text = f"{part}\n" if isinstance(part, (str, Path)) else rendered(part)
+        out(text.encode("utf-8", "surrogateescape"))
+
+
+def rendered(table: Any) -> str:
+    """What rich shows of a table, in colour on a terminal.
+
+    Not written by rich itself, which ends the process where the reader has gone.
+    """
+    from rich.console import Console
+
+    own = Console()
+    text = io.StringIO()
+    colour: Any = own.color_system
+    console = Console(
+        file=text, width=own.width, color_system=colour, force_terminal=own.is_terminal, no_color=own.no_color
+    )
+    console.print(table, highlight=False)
+    return text.getvalue()

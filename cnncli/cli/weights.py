@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.options import complete_model
-from cnncli.cli.streams import say
+from cnncli.cli.streams import print_out, say
 from cnncli.errors import WeightsError
 
 app = typer.Typer(help="List, check, find and fetch the weights of models.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def list_weights(
             }
         )
     if as_json:
-        print(json.dumps(entries, indent=2))
+        print_out(json.dumps(entries, indent=2))
     else:
         _print_table(entries)
     return 0
@@ -44,7 +44,6 @@ def list_weights(
 
 def _print_table(entries: list[dict]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -54,7 +53,7 @@ def _print_table(entries: list[dict]) -> None:
         measured = "\n".join(f"{name.replace('_', ' ')} {value}" for name, value in entry["measured"].items())
         size = entry["input"], str(entry["megabytes"])
         table.add_row(entry["model"], entry["task"], *size, measured, entry["licence"])
-    Console().print(table)
+    print_out(table)
 
 
 @app.command()
@@ -71,7 +70,7 @@ def verify(
     failures = 0
     for path in paths:
         try:
-            print(f"ok  {load_weights(path).sha256}  {path}")
+            print_out(f"ok  {load_weights(path).sha256}  {path}")
         except WeightsError as error:
             failures += 1
             say(str(error))
@@ -83,7 +82,7 @@ def path(name: Annotated[str, typer.Argument(help="A model.", autocompletion=com
     """Print where the file of a model is."""
     from cnncli.io.store import model_path
 
-    print(model_path(name))
+    print_out(model_path(name))
     return 0
 
 
@@ -101,7 +100,7 @@ def pull(
 
     target = pulled_folder() / f"{name}{SUFFIX}"
     if target.exists() and not overwrite:
-        print(target)
+        print_out(target)
         return 0
     from cnncli.nn.official import convert, find
 
@@ -110,5 +109,5 @@ def pull(
     with downloaded(entry.url, entry.sha256_prefix, entry.size, pulled_folder()) as file:
         say("writing the weights file and its graph")
         convert(entry, file, target, notify=say)
-    print(target)
+    print_out(target)
     return 0

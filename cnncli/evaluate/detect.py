@@ -12,6 +12,11 @@ import numpy as np
 from cnncli.errors import UsageError
 
 LAYOUT = "COCO's instances JSON with images, annotations (bbox, category_id) and categories"
+PARTS = {
+    "images": {"id", "file_name"},
+    "annotations": {"image_id", "category_id", "bbox"},
+    "categories": {"id", "name"},
+}
 CONF = 0.001  # COCO's metric wants everything down to the least sure: precision is averaged over all recalls
 FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100",
            "AR_small", "AR_medium", "AR_large")  # fmt: skip
@@ -64,7 +69,7 @@ class Annotations:
         """AP of each class that is marked at all: precision (overlap, recall, class, area, limit), -1 where absent."""
         precision = evaluation.eval["precision"][:, :, :, 0, -1]
         rows = []
-        for number, category in enumerate(evaluation.params.catIds):
+        for number, category in enumerate(map(int, evaluation.params.catIds)):  # numpy's integers are no JSON
             values = precision[:, :, number]
             values = values[values > -1]
             if len(values):
@@ -87,10 +92,30 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: can't be read ({error}); expected {LAYOUT}") from error
-    lacking = [key for key in ("images", "annotations", "categories") if not isinstance(content.get(key), list)]
-    if lacking or not content["images"]:
-        raise UsageError(f"{path}: has no {(lacking or ['images'])[0]}; expected {LAYOUT}")
-    return content
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: has no images; expected {LAYOUT}")
+    for part, keys in PARTS.items():
+        _check_part(path, content, part, keys)
+    if not content["images"]:
+        raise UsageError(f"{path}: has no images; expected {LAYOUT}")
+    return {**content, "annotations": _completed(content["annotations"])}
+
+
+def _check_part(path: Path, content: dict[str, Any], part: str, keys: set[str]) -> None:
+    if not isinstance(content.get(part), list):
+        raise UsageError(f"{path}: has no {part}; expected {LAYOUT}")
+    for number, entry in enumerate(content[part]):
+        lacking = sorted(keys - set(entry)) if isinstance(entry, dict) else sorted(keys)
+        if lacking:
+            raise UsageError(f"{path}: {part}[{number}] has no {lacking[0]}; expected {LAYOUT}")
+
+
+def _completed(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With what hand-made files leave out, numbered from 1: pycocotools takes a match with number 0 for none."""
+    return [
+        {"iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3], **entry, "id": number}
+        for number, entry in enumerate(annotations, 1)
+    ]
 
 
 def _percent(value: float) -> float | None:

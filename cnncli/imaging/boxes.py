@@ -46,6 +46,13 @@ def suppress_per_class(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarra
     return together[np.argsort(-scores[together], kind="stable")]
 
 
+def lies_in_larger(box: np.ndarray, boxes: np.ndarray, threshold: float) -> bool:
+    """Whether a part of a corner box (4,) over the threshold lies in a larger one of others (N, 4)."""
+    sides = np.maximum(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0)
+    shared = sides[:, 0] * sides[:, 1]
+    return bool(((shared > np.float32(threshold) * areas(box)) & (areas(boxes) > areas(box))).any())
+
+
 def anchor_boxes(size: int, levels: tuple[int, ...] = (3, 4, 5, 6, 7), scale: float = 3.0) -> np.ndarray:
     """EfficientDet's anchors for a square input of `size` px: (N, 4) y centre, x centre, height, width.
 

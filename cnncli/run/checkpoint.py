@@ -1,6 +1,5 @@
 """Records files: the output of a run and its checkpoint in one."""
 
-import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -8,46 +7,56 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.config import Shard
-from cnncli.errors import OutputClosedError, OutputError, UsageError
+from cnncli.errors import UsageError
+from cnncli.io.lines import to_line, write_all
 from cnncli.results import Run
 from cnncli.run.items import Item
 
-
-def to_line(record: dict[str, Any]) -> bytes:
-    """A record as one line of JSON in UTF-8; names that are not UTF-8 keep their surrogate escapes as \\udcXX."""
-    try:
-        return json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(record, allow_nan=False).encode() + b"\n"
-
-
-def write_all(descriptor: int, content: bytes, name: str) -> None:
-    """Write everything to a file descriptor. OutputClosedError where its reader has gone, OutputError on the rest."""
-    view = memoryview(content)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except BrokenPipeError as error:
-        raise OutputClosedError(name) from error
-    except OSError as error:
-        hint = "; free some space and go on with --resume" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"{name}: can't be written ({error.strerror}){hint}") from error
+RECORD_START = b'{"schema": "cnncli.'  # of every line
 
 
 class RecordFile:
-    """A file of records, one a line, each written as a whole."""
+    """A file of records, one a line, each written as a whole. One run at a time: it is locked."""
 
     def __init__(self, path: Path, resume: bool, overwrite: bool):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        if path.exists() and path.is_file() and path.stat().st_size and not resume:
-            if not overwrite:
-                raise UsageError(f"{path}: exists; go on with --resume, or give --overwrite to start again")
-            flags |= os.O_TRUNC
+        if path.is_file() and path.stat().st_size and not (resume or overwrite):
+            raise UsageError(f"{path}: exists; go on with --resume, or give --overwrite to start again")
         self.path = path
         try:
-            self._descriptor = os.open(path, flags, 0o666)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise UsageError(f"{path}: can't be written ({error.strerror})") from error
+        self._lock()
+        if overwrite and not resume and path.is_file():
+            os.ftruncate(self._descriptor, 0)
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise UsageError(f"{self.path}: another run is writing it; wait for its end") from error
+        except OSError:  # a file system without locks
+            pass
+
+    def repair(self) -> None:
+        """Cut off a last line that was not written to its end. UsageError where the file is none of records."""
+        size = _whole_lines(self.path)
+        with open(self.path, "rb") as file:
+            start = file.read(len(RECORD_START))
+            file.seek(size)
+            tail = file.read(len(RECORD_START))
+        torn = bool(tail) and RECORD_START.startswith(tail[: len(RECORD_START)])
+        if not RECORD_START.startswith(start) or (tail and not torn):
+            raise UsageError(f"{self.path}: is not a file of records; nothing was changed")
+        if size:
+            next(read_records(self.path))
+        if torn:
+            os.ftruncate(self._descriptor, size)
 
     def write(self, record: dict[str, Any]) -> None:
         write_all(self._descriptor, to_line(record), str(self.path))
@@ -56,21 +65,18 @@ class RecordFile:
         os.close(self._descriptor)
 
 
-def drop_torn_line(path: Path) -> None:
-    """Cut off a last line that was not written to its end."""
-    with open(path, "rb+") as file:
+def _whole_lines(path: Path) -> int:
+    """The number of bytes up to the last end of a line."""
+    with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
-        keep = end
-        while keep > 0:
-            start = max(0, keep - (1 << 16))
+        while end > 0:
+            start = max(0, end - (1 << 16))
             file.seek(start)
-            position = file.read(keep - start).rfind(b"\n")
+            position = file.read(end - start).rfind(b"\n")
             if position >= 0:
-                keep = start + position + 1
-                break
-            keep = start
-        if keep != end:
-            file.truncate(keep)
+                return start + position + 1
+            end = start
+    return 0
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

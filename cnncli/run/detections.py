@@ -31,7 +31,7 @@ class Crops:
 
     def write(self, item: Item, photo: Photo, result: Detections) -> Mapping[str, Any]:
         paths = []
-        below = self._folder.path(item).with_suffix("")
+        below = self._folder.path(item)
         for number, detection in enumerate(result.detections):
             path = below / f"{number:02d}-{UNSAFE.sub('_', detection.label)}.jpg"
             write_below(path, encode(crop(photo.pixels, detection), ".jpg"))
@@ -117,6 +117,7 @@ class VideoFile:
         self._path = path
         self._temporary = path.with_name(f".cnncli-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
         self._writer: Any = None
+        self._failed = False
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -124,6 +125,7 @@ class VideoFile:
     def __call__(self, record: Record, outcome: Outcome) -> None:
         picture = outcome.extra.get("picture")
         if picture is None:
+            self._failed = True
             return
         import cv2
 
@@ -139,7 +141,7 @@ class VideoFile:
         if self._writer is None:
             return
         self._writer.release()
-        if kind is None:
+        if kind is None and not self._failed:
             os.replace(self._temporary, self._path)
         else:
             self._temporary.unlink(missing_ok=True)

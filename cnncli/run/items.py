@@ -9,7 +9,7 @@ from typing import Any
 from cnncli.config import RunConfig
 from cnncli.errors import InputError
 from cnncli.io.frames import Frame, picture_frames, video_frames
-from cnncli.io.images import Photo, decode, read_file
+from cnncli.io.images import Photo, decode, read_file, read_stream
 from cnncli.io.sources import Input, Sources
 
 
@@ -74,7 +74,7 @@ def _all_items(sources: Sources, config: RunConfig) -> Iterator[Unnumbered]:
 
 def _loader(source: Input, max_pixels: int) -> Callable[[], Photo]:
     if source.is_stdin:
-        return lambda: decode(sys.stdin.buffer.read(), max_pixels)
+        return lambda: decode(read_stream(sys.stdin.buffer, max_pixels), max_pixels)
     return lambda: decode(read_file(source.file, max_pixels), max_pixels)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from cnncli.errors import OutputError, UsageError
 from cnncli.io.atomic import write_atomically
 from cnncli.io.images import Photo, can_write, encode
+from cnncli.io.lines import write_all
 from cnncli.io.sources import Input, Sources
-from cnncli.run.checkpoint import write_all
 from cnncli.run.items import Item
 from cnncli.tasks.base import Result, Task
 
@@ -46,6 +46,8 @@ class SingleFile:
             raise UsageError(f"--out {path}: writes the output of one input; use --out-dir for several, or a video")
         if path == STDOUT:
             return
+        if path.is_dir():
+            raise UsageError(f"--out {path}: is a folder; use --out-dir")
         check_folder(path.parent, "--out")
         for source in inputs:
             _refuse_input(path, source)
@@ -131,7 +133,10 @@ class Picture:
 
     def __post_init__(self) -> None:
         if not can_write(Path("x" + self.place.suffix)):
-            raise UsageError(f"--out: '{self.place.suffix}' names no image format; use .png or .jpg")
+            ending = (
+                f"'{self.place.suffix}' names no image format" if self.place.suffix else "no ending names the format"
+            )
+            raise UsageError(f"--out: {ending}; use .png or .jpg")
 
     def write(self, item: Item, photo: Photo, result: Result) -> dict[str, Any]:
         picture = self.task.draw(photo.pixels, result)
@@ -166,7 +171,25 @@ def _stem(relative: str) -> str:
     return os.path.splitext(relative)[0]
 
 
+def make_folder(folder: Path, option: str) -> None:
+    """Make the folder of an option where its parent exists. UsageError where that can't be."""
+    check_folder(folder if folder.exists() else folder.parent, option)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{option}: the folder {folder} can't be made ({error.strerror})") from error
+
+
+def refuse_inputs(target: Path, sources: Sources) -> None:
+    """UsageError where a file that is to be written is an input."""
+    if target.is_file() and not sources.is_stream:
+        for source in sources:
+            _refuse_input(target, source)
+
+
 def check_folder(folder: Path, option: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{option}: {folder} is a file, not a folder")
     if not folder.is_dir():
         raise UsageError(f"{option}: the folder {folder} does not exist")
     if not os.access(folder, os.W_OK):

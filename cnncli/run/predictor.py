@@ -40,7 +40,7 @@ class Predictor:
         unknown = set(options) - set(self._options.__dataclass_fields__)
         if unknown:
             raise UsageError(f"{task} has no option {', '.join(sorted(unknown))}")
-        self._task_options = self._options(**options)
+        self._task_options = self._options(**{name: _as_names(value) for name, value in options.items()})
         self._session: Session | None = None
 
     def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:
@@ -56,6 +56,13 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor({self.task!r}, model={self._engine_config.model!r})"
+
+
+def _as_names(value: Any) -> Any:
+    """Names as the options hold them: "dog,cat" as on the command line, or any list."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _take(options: dict[str, Any], config: type) -> dict[str, Any]:
@@ -82,6 +89,8 @@ def _loader(image: ImageLike, max_pixels: int) -> Callable[[], Photo]:
 
 
 def _checked(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype == object:
+        raise InputError("is no image: give a path, bytes of an image file, a Pillow image or a uint8 array")
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:

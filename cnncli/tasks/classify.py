@@ -41,7 +41,7 @@ class Classify:
         self.result_key = "features" if options.embed else "classes"
         self.labels = class_labels(self.model, options.labels)
         self.wanted = class_indices(self.labels, options.classes)
-        self.columns = ("features",) if options.embed else _columns(options.top_k)
+        self.columns = ("features",) if options.embed else _columns(min(options.top_k, len(self.wanted)))
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Classification | Embedding]:
         outputs = yield Request("classify", self.prepare(image))

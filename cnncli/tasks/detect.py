@@ -7,13 +7,16 @@ from typing import ClassVar
 import numpy as np
 
 from cnncli.errors import InputError, UsageError
-from cnncli.imaging.boxes import anchor_boxes, areas, decode_boxes, suppress_per_class
+from cnncli.imaging.boxes import anchor_boxes, areas, decode_boxes, lies_in_larger, suppress_per_class
 from cnncli.imaging.draw import draw_boxes
 from cnncli.imaging.geometry import Geometry, letterbox, tiles
 from cnncli.io.weights import ModelInfo
 from cnncli.results import Detection, Detections
 from cnncli.tasks.base import Outputs, Request
 from cnncli.tasks.labels import class_indices, class_labels
+
+MOST_OF_ALL_VIEWS = 20_000  # candidates of a photo and its tiles: suppression takes time by their square
+CUT_MARGIN = 0.02  # of a tile's side: a box that ends this near to its inner edge may be part of a larger object
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,14 @@ class Detect:
             pixels, geometry = letterbox(image[top:bottom, left:right], self.model.recipe["input"][0], self.fill)
             outputs = yield Request("detect", pixels)
             corners, scores, classes = self._decode(outputs, geometry)
-            found.append((corners + np.array([left, top, left, top], np.float32), scores, classes))
-        corners, scores, classes = (np.concatenate(part) for part in zip(*found, strict=True))
+            corners += np.array([left, top, left, top], np.float32)
+            found.append((corners, scores, classes, _cut(corners, (left, top, right, bottom), width, height)))
+        corners, scores, classes, cut = (np.concatenate(part) for part in zip(*found, strict=True))
+        if len(scores) > MOST_OF_ALL_VIEWS:
+            best = np.sort(np.argsort(-scores, kind="stable")[:MOST_OF_ALL_VIEWS])
+            corners, scores, classes, cut = corners[best], scores[best], classes[best], cut[best]
+        whole = self._without_pieces(corners, classes, cut)
+        corners, scores, classes = corners[whole], scores[whole], classes[whole]
         return self.interpret(corners, scores, classes, width, height)
 
     def interpret(
@@ -85,6 +94,14 @@ class Detect:
         if self.options.single and len(kept):
             kept = kept[:1] if len(kept) == 1 else kept[[_most_salient(corners[kept], scores[kept])]]
         return Detections(tuple(self._detection(classes[i], scores[i], corners[i]) for i in kept))
+
+    def _without_pieces(self, corners: np.ndarray, classes: np.ndarray, cut: np.ndarray) -> np.ndarray:
+        """Whether each box is to stay: pieces of an object that another view shows whole are not objects too."""
+        stays = np.ones(len(corners), bool)
+        for index in np.flatnonzero(cut):
+            same = corners[classes == classes[index]]
+            stays[index] = not lies_in_larger(corners[index], same, self.options.iou)
+        return stays
 
     def _views(self, width: int, height: int) -> list[tuple[int, int, int, int]]:
         """Left, top, right, bottom of the whole photo and, with tiling, of the squares that cover it."""
@@ -139,6 +156,13 @@ class Detect:
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits.astype(np.float32)))
+
+
+def _cut(corners: np.ndarray, view: tuple[int, int, int, int], width: int, height: int) -> np.ndarray:
+    """Whether each box (N, 4) ends where its view does, but not the photo."""
+    margin = CUT_MARGIN * max(view[2] - view[0], view[3] - view[1])
+    inner = np.array(view) != (0, 0, width, height)
+    return ((np.abs(corners - np.array(view, np.float32)) < margin) & inner).any(axis=1)
 
 
 def _most_salient(corners: np.ndarray, scores: np.ndarray) -> int:

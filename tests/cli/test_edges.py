@@ -130,7 +130,7 @@ def test_killed_run_resumes_to_the_same_records(task: str, cnncli, many: Path, t
         process.kill()
         process.wait()
     with open(out, "ab") as file:
-        file.write(b'{"schema": "torn')
+        file.write(b'{"schema": "cnncli.')
     assert cnncli(task, many, "--records", out, "--resume").returncode == 0
     from tests.cli.test_contract import assert_same_answers
 
@@ -156,6 +156,54 @@ def test_resume_refuses_another_run(task: str, cnncli, many: Path, tmp_path: Pat
     assert done.returncode == 2
     assert b"--resume" in done.stderr
     assert (tmp_path / "r.jsonl").read_bytes() == before
+
+
+def test_records_never_replace_what_is_no_records_file(task: str, cnncli, tmp_path: Path) -> None:
+    shutil.copy(ROCKET, tmp_path / "a.jpg")
+    (tmp_path / "notes.txt").write_text("my only notes, without an end of line")
+    (tmp_path / "lines.txt").write_text("one\ntwo\n")
+    for name in ("notes.txt", "lines.txt", "a.jpg"):
+        before = (tmp_path / name).read_bytes()
+        assert cnncli(task, "a.jpg", "--records", name, "--resume").returncode == 2
+        assert (tmp_path / name).read_bytes() == before
+    assert cnncli(task, "a.jpg", "--records", "a.jpg", "--overwrite").returncode == 2
+    assert (tmp_path / "a.jpg").read_bytes() == ROCKET.read_bytes()
+
+
+def test_two_runs_never_share_a_records_file(task: str, cnncli, many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "records.jsonl"
+    first = subprocess.Popen(command(task, str(many), "--records", str(out)), stdin=subprocess.DEVNULL)
+    wait_for_lines(out, 2)
+    second = cnncli(task, many, "--records", out, "--resume")
+    assert second.returncode == 2
+    assert b"another run" in second.stderr
+    assert first.wait(timeout=60) == 0
+    assert len(records(out.read_bytes())) == 300
+
+
+def test_full_disk_is_told_by_every_command(task: str, cnncli) -> None:
+    for arguments in ((task, ROCKET, "--format", "table"), ("schema", task), ("weights", "list"), (task, "--help")):
+        with open("/dev/full", "wb") as full:
+            done = cnncli(*arguments, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 74, done.stderr
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_missing_standard_streams(task: str, tmp_path: Path) -> None:
+    for closed, code in (("0<&-", 2), (">&-", 74)):
+        words = "" if closed == "0<&-" else f'"{ROCKET}"'
+        line = f'exec "{sys.executable}" -m cnncli {task} {words} {closed}'
+        done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path, timeout=60)
+        assert done.returncode == code, done.stderr
+        assert b'"schema"' not in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_output_folders_that_cannot_be_made(task: str, cnncli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cnncli(task, ROCKET, "--out-dir", "file")
+    assert done.returncode == 2
+    assert b"is a file, not a folder" in done.stderr
 
 
 def test_resume_keeps_the_exit_code_of_earlier_failures(task: str, cnncli, tmp_path: Path) -> None:
