@@ -1,6 +1,5 @@
 """Options of a run, checked once where they enter."""
 
-import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -89,6 +88,8 @@ class RunConfig:
 
 def options_digest(task_options: Any, **choices: Any) -> str:
     """Twelve hex digits that change when an option changes that an answer depends on."""
+    import hashlib  # here, because help pages need no hashes and this takes as long as all of this module
+
     entries = {**asdict(task_options), **choices}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -10,12 +10,13 @@ import typer
 
 from cnncli import __version__
 from cnncli.cli import bench, classify, detect, evaluate, merge, schema, settings_file, weights
-from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, say
+from cnncli.cli.pages import HELP_OPTIONS, PageCommand, new_app, page
+from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, print_out, say
 from cnncli.errors import CnncliError, OutputClosedError, OutputError
 
 EXIT_BUG = 70
 
-app = typer.Typer(
+app = new_app(
     name="cnncli",
     help="Image analysis on convolutional networks. Answers offline, one record per input.",
     epilog="Exit codes: 0 all well, 1 some inputs failed, 2 usage, 3 weights, 4 device or memory, 70 a bug, "
@@ -23,12 +24,12 @@ app = typer.Typer(
     "or as some-name in cnncli.toml.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": list(HELP_OPTIONS)},
 )
-app.command("classify")(classify.classify)
-app.command("detect")(detect.detect)
-app.command("merge")(merge.merge_command)
-app.command("schema")(schema.schema_command)
+app.command("classify", cls=PageCommand)(classify.classify)
+app.command("detect", cls=PageCommand)(detect.detect)
+app.command("merge", cls=PageCommand)(merge.merge_command)
+app.command("schema", cls=PageCommand)(schema.schema_command)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(bench.app, name="bench")
 app.add_typer(weights.app, name="weights")
@@ -55,7 +56,11 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line; its exit code."""
     try:
         with own_stderr(), interruptible():
-            code = app(arguments, standalone_mode=False)
+            words = sys.argv[1:] if arguments is None else arguments
+            if (text := page(app, "cnncli", words)) is not None:
+                print_out(text)
+                return 0
+            code = app(words, prog_name="cnncli", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # help pages: a full disk is told here
         return code if isinstance(code, int) else 0

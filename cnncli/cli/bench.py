@@ -8,16 +8,17 @@ import typer
 from cnncli.catalog import TASKS, resolve
 from cnncli.cli.execute import find_sources
 from cnncli.cli.options import InputOptions, Inputs, with_shared_options
+from cnncli.cli.pages import PageCommand, new_app
 from cnncli.cli.streams import print_out
 from cnncli.config import EngineConfig, RunConfig
 from cnncli.errors import InputError
 
-app = typer.Typer(help="Measure how fast a task runs here.", no_args_is_help=True)
+app = new_app(help="Measure how fast a task runs here.", no_args_is_help=True)
 PHOTOS_KEPT = 200  # of the inputs: read once and kept in memory, so that the disk is not measured
 
 
 def _register(task: str) -> None:
-    @app.command(task)
+    @app.command(task, cls=PageCommand)
     @with_shared_options
     def bench(
         engine: EngineConfig,

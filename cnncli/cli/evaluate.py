@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from cnncli.cli.options import Manners, with_shared_options
+from cnncli.cli.pages import PageCommand, new_app
 from cnncli.cli.streams import print_out, say
 from cnncli.config import EngineConfig, RunConfig
 
-app = typer.Typer(help="Measure a model on labelled data.", no_args_is_help=True)
+app = new_app(help="Measure a model on labelled data.", no_args_is_help=True)
 MATRIX_UP_TO = 20  # classes: a larger confusion matrix does not fit a terminal
 
 
-@app.command("classify")
+@app.command("classify", cls=PageCommand)
 @with_shared_options
 def classify(
     engine: EngineConfig,
@@ -47,7 +48,7 @@ def classify(
     return 1 if figures["failed"] else 0
 
 
-@app.command("detect")
+@app.command("detect", cls=PageCommand)
 @with_shared_options
 def detect(
     engine: EngineConfig,

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.options import complete_model
+from cnncli.cli.pages import PageCommand, new_app
 from cnncli.cli.streams import print_out, say
 from cnncli.errors import WeightsError
 
-app = typer.Typer(help="List, check, find and fetch the weights of models.", no_args_is_help=True)
+app = new_app(help="List, check, find and fetch the weights of models.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", cls=PageCommand)
 def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
 ) -> int:
@@ -56,7 +57,7 @@ def _print_table(entries: list[dict]) -> None:
     print_out(table)
 
 
-@app.command()
+@app.command(cls=PageCommand)
 def verify(
     names: Annotated[
         list[str] | None, typer.Argument(help="Models; all where none is named.", autocompletion=complete_model)
@@ -77,7 +78,7 @@ def verify(
     return WeightsError.exit_code if failures else 0
 
 
-@app.command()
+@app.command(cls=PageCommand)
 def path(name: Annotated[str, typer.Argument(help="A model.", autocompletion=complete_model)]) -> int:
     """Print where the file of a model is."""
     from cnncli.io.store import model_path
@@ -86,7 +87,7 @@ def path(name: Annotated[str, typer.Argument(help="A model.", autocompletion=com
     return 0
 
 
-@app.command()
+@app.command(cls=PageCommand)
 def pull(
     name: Annotated[str, typer.Argument(help="torchvision's name of classification weights: resnet50.IMAGENET1K_V2.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Fetch again what is there.")] = False,

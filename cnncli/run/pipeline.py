@@ -210,14 +210,24 @@ class _Loop:
         engine = self.pipeline.engines[name]
         arrays = [request.array for _, request in members]
 
-        def run() -> tuple[list[Outputs], float]:
+        flights = [self.flights[position] for position in positions]
+
+        def run() -> list[Outputs]:
             start = time.perf_counter()
             outputs = run_halving(engine.run, np.stack(arrays))
             elapsed = (time.perf_counter() - start) * 1000 / len(arrays)
-            return [{key: rows[row] for key, rows in outputs.items()} for row in range(len(arrays))], elapsed
+            for flight in flights:
+                flight.ms["infer"] += elapsed
+            return [{key: rows[row] for key, rows in outputs.items()} for row in range(len(arrays))]
+
+        def run_and_advance() -> list[Any]:
+            return [self._advanced(flight, rows) for flight, rows in zip(flights, run(), strict=True)]
+
+        # several calls at once share the cores with the workers: going on in the same thread saves a change of threads
+        work = run_and_advance if engine.parallel_calls > 1 else run
 
         self.calls[name] += 1
-        self.callers[name].submit((name, positions), run)
+        self.callers[name].submit((name, positions), work, urgent=True)
 
     def _wait(self) -> None:
         """Take in one event, or notice decoders that hang."""
@@ -261,16 +271,24 @@ class _Loop:
             flight.held = flight.photo.pixels.nbytes
             self.held += flight.held
 
+    def _advanced(self, flight: _Flight, rows: Outputs) -> Any:
+        """The next request or outcome of a flight; an error is its outcome too, as of any step."""
+        try:
+            return self.pipeline.advance(flight, rows)
+        except BaseException as error:  # judged where all steps' are
+            return error
+
     def _call_done(self, name: str, positions: tuple[int, ...], outcome: Any) -> None:
         self.calls[name] -= 1
         if isinstance(outcome, BaseException):
             raise outcome
-        rows, elapsed = outcome
-        for position, outputs in zip(positions, rows, strict=True):
-            flight = self.flights[position]
-            flight.ms["infer"] += elapsed
+        advanced = self.pipeline.engines[name].parallel_calls > 1
+        for position, rows in zip(positions, outcome, strict=True):
             self.working.add(position)
-            self.workers.submit(position, partial(self.pipeline.advance, flight, outputs), urgent=True)
+            if advanced:
+                self._step_done(position, rows)
+            else:
+                self.workers.submit(position, partial(self.pipeline.advance, self.flights[position], rows), urgent=True)
 
 
 def _failed(flight: _Flight, error: BaseException) -> Outcome:

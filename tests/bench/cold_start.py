@@ -2,8 +2,7 @@
 
     python tests/bench/cold_start.py [PHOTO] [--repeat 5]
 
-Peers: a script that runs torchvision's ResNet-50 (random weights, so no download), and `yolo classify predict`
-where ultralytics is installed (random weights from its own yaml). Each program runs once to warm the disk cache,
+Peers: a script that runs torchvision's ResNet-50 (random weights, so no download), and `yolo ... predict` where ultralytics is installed (random weights from its own yaml). Each program runs once to warm the disk cache,
 then all of them in turn, so that a busy machine is busy for everyone; the median counts. Also: what `--help`
 costs against importing Typer and rich.
 """
@@ -31,16 +30,16 @@ with torch.inference_mode():
 """
 
 
-def yolo(folder: Path) -> list[str] | None:
-    """The command of ultralytics with a random-weight classifier, where it is installed."""
+def yolo(folder: Path, task: str, network: str) -> list[str] | None:
+    """The command of ultralytics with a random-weight network, where it is installed."""
     command = shutil.which("yolo") or os.environ.get("YOLO")
     if command is None:
         return None
     python = Path(command).with_name("python")
-    program = "import sys; from ultralytics import YOLO; YOLO('yolov8n-cls.yaml').save(sys.argv[1])"
-    weights = folder / "yolov8n-cls.pt"
+    program = f"import sys; from ultralytics import YOLO; YOLO('{network}.yaml').save(sys.argv[1])"
+    weights = folder / f"{network}.pt"
     subprocess.run([python, "-c", program, weights], check=True, capture_output=True, env={**os.environ, **OFFLINE})
-    return [command, "classify", "predict", f"model={weights}", "save=False", "source="]
+    return [command, task, "predict", f"model={weights}", "save=False", "source="]
 
 
 def seconds(command: list[str], folder: Path) -> float:
@@ -62,15 +61,17 @@ def main() -> None:
         cnncli = [sys.executable, "-m", "cnncli"]
         programs = {
             "cnncli classify": [*cnncli, "classify", photo, "--device", "cpu"],
+            "cnncli detect": [*cnncli, "detect", photo, "--device", "cpu"],
             "torchvision ResNet-50": [sys.executable, "-c", TORCHVISION, photo],
             "import typer, rich": [sys.executable, "-c", "import typer, rich"],
             "cnncli --help": [*cnncli, "--help"],
             "cnncli classify --help": [*cnncli, "classify", "--help"],
         }
-        if (command := yolo(folder)) is not None:
-            programs["yolo classify predict"] = [*command[:-1], command[-1] + photo]
-        else:
-            print("yolo: not installed (pip install ultralytics, or YOLO=/path/to/yolo), left out")
+        for task, network in (("classify", "yolov8n-cls"), ("detect", "yolov8n")):
+            if (command := yolo(folder, task, network)) is not None:
+                programs[f"yolo {task} predict"] = [*command[:-1], command[-1] + photo]
+            else:
+                print(f"yolo {task}: not installed (pip install ultralytics, or YOLO=/path/to/yolo), left out")
         times: dict[str, list[float]] = {name: [] for name in programs}
         for turn in range(arguments.repeat + 1):
             for name, program in programs.items():
@@ -83,10 +84,14 @@ def main() -> None:
 def report(medians: dict[str, float]) -> None:
     for name, value in medians.items():
         print(f"{value:7.3f} s  {name}")
-    own = medians["cnncli classify"]
-    for peer in ("torchvision ResNet-50", "yolo classify predict"):
+    pairs = (
+        ("classify", "torchvision ResNet-50"),
+        ("classify", "yolo classify predict"),
+        ("detect", "yolo detect predict"),
+    )
+    for task, peer in pairs:
         if peer in medians:
-            print(f"cnncli classify / {peer}: {own / medians[peer]:.3f}")
+            print(f"cnncli {task} / {peer}: {medians[f'cnncli {task}'] / medians[peer]:.3f}")
     for page in ("cnncli --help", "cnncli classify --help"):
         print(f"{page} / import typer, rich: {medians[page] / medians['import typer, rich']:.2f}")
 
