@@ -137,9 +137,13 @@ class _Loop:
         self.events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         config, engines = pipeline.config, pipeline.engines
         workers = config.workers or available_cpus()
-        self.workers = WorkerPool(workers, self._report, "cnncli-worker")
+        # An engine that takes several calls at once runs on the CPU. Its calls go to the workers' own threads, first
+        # in the queue: with as many threads as cores none is interrupted while its data is in the cache.
+        sharing = [engine.parallel_calls for engine in engines.values() if engine.parallel_calls > 1]
+        self.workers = WorkerPool(max(workers, *sharing, 1), self._report, "cnncli-worker")
         self.callers = {
-            name: WorkerPool(engine.parallel_calls, self._report, "cnncli-engine") for name, engine in engines.items()
+            name: self.workers if engine.parallel_calls > 1 else WorkerPool(1, self._report, "cnncli-engine")
+            for name, engine in engines.items()
         }
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
         self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed

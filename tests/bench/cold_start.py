@@ -2,9 +2,10 @@
 
     python tests/bench/cold_start.py [PHOTO] [--repeat 5]
 
-Peers: a script that runs torchvision's ResNet-50 (random weights, so no download), and `yolo ... predict` where ultralytics is installed (random weights from its own yaml). Each program runs once to warm the disk cache,
-then all of them in turn, so that a busy machine is busy for everyone; the median counts. Also: what `--help`
-costs against importing Typer and rich.
+Peers: a script that runs torchvision's ResNet-50 (random weights, so no download), and `yolo ... predict` where
+ultralytics is installed (random weights from its own yaml). Each program runs once to warm the disk cache, then all
+of them in turn, so that a busy machine is busy for everyone; the median counts. Also: what `--help` costs against
+importing Typer and rich.
 """
 
 import argparse
