@@ -11,7 +11,6 @@ from cnncli.cli.options import (
     Inputs,
     Manners,
     OutputOptions,
-    comma_separated,
     options,
     with_shared_options,
 )
@@ -74,10 +73,10 @@ def classify(
     cnncli classify -r photos/ --records labels.jsonl --resume
     cnncli classify photo.jpg --out labelled.jpg
     """
-    from cnncli.cli.names import read_names
+    from cnncli.cli.names import chosen_names, read_names
     from cnncli.tasks.classify import ClassifyOptions
 
-    names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated("--classes", classes)
+    names = chosen_names("--classes", classes)
     chosen = ClassifyOptions(top_k, names, read_names(labels) if labels else (), embed)
     addition = _Vectors(output.out) if embed else Addition()
     return execute("classify", chosen, inputs, engine, inputs_as, output, run, manners, addition)

@@ -12,7 +12,6 @@ from cnncli.cli.options import (
     Inputs,
     Manners,
     OutputOptions,
-    comma_separated,
     options,
     with_shared_options,
 )
@@ -157,10 +156,10 @@ def detect(
     cnncli detect -r photos/ --classes person,dog --crops crops/
     cnncli detect clip.mp4 --out annotated.mp4
     """
-    from cnncli.cli.names import read_names
+    from cnncli.cli.names import chosen_names, read_names
     from cnncli.tasks.detect import DetectOptions
 
-    names = read_names(classes[1:]) if classes and classes.startswith("@") else comma_separated("--classes", classes)
+    names = chosen_names("--classes", classes)
     own = read_names(labels) if labels else ()
     chosen = DetectOptions(conf, iou, max_det, names, own, single, tile, tile_overlap)
     addition = _Detections(output, crops, count, images, offer=tile is None and not manners.quiet)

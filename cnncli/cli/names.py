@@ -6,6 +6,16 @@ from pathlib import Path
 from cnncli.errors import UsageError
 
 
+def chosen_names(option: str, text: str | None) -> tuple[str, ...]:
+    """Names that an option gives, separated by commas or in @FILE; none where it was not given."""
+    if text is None:
+        return ()
+    names = read_names(text[1:]) if text.startswith("@") else tuple(p.strip() for p in text.split(",") if p.strip())
+    if not names:
+        raise UsageError(f"{option} names nothing; leave it out for all")
+    return names
+
+
 def read_names(path: str | Path) -> tuple[str, ...]:
     """Names from a file: one a line, or a JSON array."""
     try:

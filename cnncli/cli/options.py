@@ -227,16 +227,6 @@ def count_or_auto(option: str, text: str) -> int | None:
         raise UsageError(f"{option} {text}: give a number or auto") from None
 
 
-def comma_separated(option: str, text: str | None) -> tuple[str, ...]:
-    """Names of an option; none where it was not given. UsageError where it was, but names nothing."""
-    if text is None:
-        return ()
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise UsageError(f"{option} names nothing; leave it out for all")
-    return names
-
-
 def _shard(text: str) -> Shard:
     if text != "auto":
         return Shard.parse(text)

@@ -9,25 +9,15 @@ bound that decoding and the network set on this machine. The best turn of each c
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from cold_start import OFFLINE, yolo
+from cold_start import seconds, yolo
 
 SIZE = 448
-
-
-def seconds(command: list[str], folder: str) -> float:
-    start = time.perf_counter()
-    subprocess.run(
-        command, cwd=folder, check=True, capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, **OFFLINE}
-    )
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -50,7 +40,7 @@ def main() -> None:
         rates: dict[str, float] = {}
         for _ in range(arguments.turns):
             for label, program in programs.items():
-                rates[label] = max(rates.get(label, 0), count / seconds(program, folder))
+                rates[label] = max(rates.get(label, 0), count / seconds(program, Path(folder)))
                 shutil.rmtree(Path(folder) / "runs", ignore_errors=True)
         bench = [*cnncli, "bench", "detect", photos, "--device", "cpu", "--json"]
         figures = json.loads(subprocess.run(bench, check=True, capture_output=True).stdout)
