@@ -182,7 +182,11 @@ def _read_tensors(path: Path) -> dict[str, "np.ndarray"]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        foreign = [array.dtype for array in tensors.values() if array.dtype.isbuiltin != 1]
+        if foreign:  # known to NumPy only where another package has taught it
+            raise TypeError(f"{foreign[0]}")
+        return tensors
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: damaged ({error}); copy or pull it again") from error
     except (TypeError, AttributeError) as error:  # bfloat16, float8: numbers that NumPy lacks

@@ -192,7 +192,10 @@ def test_loads_a_file_without_hash_of_its_header(tmp_path: Path) -> None:
     assert load_weights(path).info == INFO
 
 
-def test_refuses_a_kind_of_number_that_numpy_lacks(refuses) -> None:
+@pytest.mark.parametrize("taught", [False, True])
+def test_refuses_a_kind_of_number_that_numpy_lacks(refuses, taught: bool) -> None:
+    if taught:
+        pytest.importorskip("ml_dtypes")
     header = {
         "__metadata__": {"cnncli": json.dumps(entries(tensors_sha256=hashlib.sha256(bytes(4)).hexdigest()))},
         "a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},

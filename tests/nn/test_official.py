@@ -217,7 +217,7 @@ def left() -> list[str]:
 
 
 def test_pulls_and_answers(
-    published, serve, capsys: pytest.CaptureFixture[str], photo: Image.Image, tmp_path: Path
+    published, serve, capfd: pytest.CaptureFixture[str], photo: Image.Image, tmp_path: Path
 ) -> None:
     network, folder = published
     photo = photo.resize((300, 256))
@@ -225,7 +225,7 @@ def test_pulls_and_answers(
     serve(folder / "state.pth")
     assert pull(NAME) == 0
     target = pulled_folder() / f"{NAME}.safetensors"
-    assert capsys.readouterr().out == f"{target}\n"
+    assert capfd.readouterr().out == f"{target}\n"
     assert left() == [target.name]
     expected = own_answer(network, "squeezenet1_1", photo)
     for engine in ("onnx", "torch"):
@@ -236,7 +236,7 @@ def test_pulls_and_answers(
         assert [entry["score"] for entry in record["classes"]] == pytest.approx(expected[best], abs=1e-3)
 
 
-def test_keeps_what_is_there_unless_told(published, serve, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keeps_what_is_there_unless_told(published, serve, capfd: pytest.CaptureFixture[str]) -> None:
     target = pulled_folder() / f"{NAME}.safetensors"
     target.parent.mkdir(parents=True)
     target.write_bytes(b"there")
@@ -328,7 +328,7 @@ def test_stores_without_a_graph_what_cant_be_exported(
     published,
     serve,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     photo: Image.Image,
 ) -> None:
     def fail(*arguments, **options):
@@ -341,7 +341,7 @@ def test_stores_without_a_graph_what_cant_be_exported(
     message = (
         f"{NAME}: this network can't be written as an ONNX graph (unsupported operator); it runs with --engine torch"
     )
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert message in capfd.readouterr().err.splitlines()[-1]
     (record,) = Predictor("classify", model=NAME, engine="torch")(PHOTO)
     assert record["classes"][0]["index"] == own_answer(network, "squeezenet1_1", photo).argmax()
     with pytest.raises(WeightsError, match="has no graph for the onnx engine; use --engine torch"):
