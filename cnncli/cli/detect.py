@@ -136,7 +136,9 @@ def detect(
     manners: Manners,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)
     conf: Annotated[float, _answer(help="Least score of a box (default: 0.25).")] = 0.25,
-    iou: Annotated[float, _answer(help="Overlap above which the better of two boxes stays (default: 0.5).")] = 0.5,
+    iou: Annotated[
+        float, _answer(help="Overlap of two boxes of a class above which the less sure one goes (default: 0.5).")
+    ] = 0.5,
     max_det: Annotated[int, _answer(help="Most boxes of a photo (default: 100).")] = 100,
     classes: Annotated[str | None, _answer(help="Only these classes: names, separated by commas or in @FILE.")] = None,
     labels: Annotated[Path | None, _answer(help="File of other names for the classes, one a line.")] = None,

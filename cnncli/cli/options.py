@@ -132,16 +132,18 @@ def output_options(
         Path | None, _output("--out", "-o", help="Write the picture of the one input here; - is standard output (PNG).")
     ] = None,
     out_dir: Annotated[Path | None, _output(help="Write every input's picture below this folder.")] = None,
-    overwrite: Annotated[bool, _output("--overwrite", help="Replace outputs that exist.")] = False,
+    overwrite: Annotated[
+        bool, _output("--overwrite", help="Replace outputs that exist, a --records file too.")
+    ] = False,
     skip_existing: Annotated[bool, _output("--skip-existing", help="Leave inputs whose picture exists.")] = False,
     format: Annotated[
         str,
         _output(help="table, jsonl, json or csv; detect also coco or yolo. auto: a table on a terminal, else jsonl."),
     ] = "auto",
     records: Annotated[
-        Path | None, _output(help="Append the records (JSONL) to this file, instead of standard output.")
+        Path | None, _output(help="Write the records (JSONL) to this new file, not to standard output.")
     ] = None,
-    resume: Annotated[bool, _output("--resume", help="Go on where the run that wrote --records stopped.")] = False,
+    resume: Annotated[bool, _output("--resume", help="Go on with a --records file where its run stopped.")] = False,
     timings: Annotated[bool, _output("--timings", help="Add milliseconds per stage to the records.")] = False,
 ) -> OutputOptions:
     return OutputOptions(out, out_dir, overwrite, skip_existing, format, records, resume, timings)
