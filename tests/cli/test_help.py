@@ -21,8 +21,10 @@ def command_of(words: tuple[str, ...]):
 def test_every_command_and_option_is_explained(words: tuple[str, ...]) -> None:
     command = command_of(words)
     assert command.help
+    context = command.context_class(command, info_name="cnncli")
     for parameter in command.params:
-        assert parameter.help, f"{words}: {parameter.name}"
+        _, explanation = parameter.get_help_record(context)
+        assert explanation, f"{words}: {parameter.name}"
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
