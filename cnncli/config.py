@@ -8,6 +8,7 @@ from typing import Any
 
 from cnncli.errors import UsageError
 
+DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: half a gigabyte of RGB
 ENGINES = ("auto", "onnx", "torch")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -72,7 +73,7 @@ class RunConfig:
 
     batch_size: int | None = None  # None: what the engine prefers
     workers: int | None = None  # None: one per core
-    max_pixels: int = 178_956_970
+    max_pixels: int = DEFAULT_MAX_PIXELS
     decode_timeout: float = 30.0  # seconds
     shard: Shard = Shard()
     frames: str = "first"

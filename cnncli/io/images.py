@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from cnncli.config import DEFAULT_MAX_PIXELS
 from cnncli.errors import InputError
 from cnncli.io import png, tiff
 from cnncli.io.jpeg import decode_jpeg
@@ -32,7 +33,6 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts (pr
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: half a gigabyte of RGB
 BYTES_PER_PIXEL_LIMIT = 8  # a file larger than this per allowed pixel is not a picture within the limit
 LARGE_FILE = 1 << 26  # bytes; a larger one is looked into before it is read
 CHUNK = 1 << 20  # bytes

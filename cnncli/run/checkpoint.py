@@ -101,7 +101,6 @@ class Resumption:
         self.path = path
         self.run = run
         self.shard = shard
-        self.done = 0
         self.failed = 0
 
     def remaining(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -113,7 +112,6 @@ class Resumption:
                 yield item
                 continue
             self._check(record, item)
-            self.done += 1
             self.failed += not record["ok"]
         if next(recorded, None) is not None:
             raise UsageError(f"{self.path}: has more records than there are inputs; it is another run's")

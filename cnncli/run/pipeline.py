@@ -75,14 +75,6 @@ class _Flight:
         return Outcome(self.item, width=width, height=height, orientation=self.orientation, ms=self.ms, **fields)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A batch on its way through an engine."""
-
-    model: str
-    flights: tuple[_Flight, ...]
-
-
 class Pipeline:
     """Runs a task over items. `finish` is called in a worker with each result and its photo, to write pictures.
 
