@@ -14,7 +14,6 @@ class TaskEntry:
     summary: str
     analyser: str  # class in `tasks/`, see tasks.base.Task
     options: str  # dataclass of the options that change its answers
-    network: str  # function in `nn/assemble`: backbone, head, classes -> model
     default_model: str
     device_step: str | None = None  # function in `nn`: task -> module that shrinks the outputs before they leave a GPU
 
@@ -32,17 +31,26 @@ TASKS: dict[str, TaskEntry] = {
         "What is in the photo: the best labels of a list of classes.",
         analyser="cnncli.tasks.classify:Classify",
         options="cnncli.tasks.classify:ClassifyOptions",
-        network="cnncli.nn.assemble:classifier",
         default_model="efficientnet_lite2",
     ),
     "detect": TaskEntry(
         "Where things are in the photo: a label, a score and a box for each.",
         analyser="cnncli.tasks.detect:Detect",
         options="cnncli.tasks.detect:DetectOptions",
-        network="cnncli.nn.assemble:detector",
         default_model="efficientdet_lite2",
         device_step="cnncli.nn.candidates:detection_candidates",
     ),
+}
+
+# What a model can be made for, and the function that builds its network: backbone, head, number of classes -> module.
+NETWORKS: dict[str, str] = {
+    "classify": "cnncli.nn.assemble:classifier",
+    "detect": "cnncli.nn.assemble:detector",
+    "segment": "cnncli.nn.segmenters:deeplab",
+    "foreground": "cnncli.nn.segmenters:u2net",
+    "denoise": "cnncli.nn.denoisers:ffdnet",
+    "find-face": "cnncli.nn.faces:yunet",
+    "embed-face": "cnncli.nn.faces:embedder",
 }
 
 BACKBONES: dict[str, str] = {

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnncli.catalog import BACKBONES, TASKS, resolve
+from cnncli.catalog import BACKBONES, NETWORKS, resolve
 from cnncli.errors import WeightsError
 from cnncli.io.weights import ModelInfo
 from cnncli.nn.heads.classify import ClassifyHead
@@ -43,13 +43,16 @@ class Detector(nn.Module):
 
 
 class FromPixels(nn.Module):
-    """A model that takes what a file holds: uint8 (N, H, W, 3), normalised here by mean and std in 0..255."""
+    """A model that takes what a file holds: uint8 (N, H, W, 3), normalised here by mean and std in 0..255.
+
+    Denoisers take float32 (N, H, W, 4), RGB in 0..1 and the noise level, with a mean of 0 and a std of 1.
+    """
 
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
         self.model = model
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images.permute(0, 3, 1, 2).to(self.mean.dtype)
@@ -58,7 +61,9 @@ class FromPixels(nn.Module):
 
 def build(info: ModelInfo) -> nn.Module:
     """The network that a weights file describes, with random parameters."""
-    network = resolve(TASKS[info.task].network)
+    if info.task not in NETWORKS:
+        raise WeightsError(f"networks for '{info.task}' are not in this version's catalog; update cnncli")
+    network = resolve(NETWORKS[info.task])
     return network(info.backbone, info.head, len(info.classes))
 
 

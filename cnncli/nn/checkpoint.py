@@ -47,7 +47,10 @@ def _stored(tensor: torch.Tensor) -> np.ndarray:
 
 
 def graph_of(network: nn.Module, info: ModelInfo) -> bytes:
-    """The ONNX graph of a network for the input size of its recipe."""
+    """The ONNX graph of a network for the input size of its recipe, or for the `sizes` that it allows.
+
+    `sizes` [step, rest]: both sides may be any step * k + rest. `dtype`: uint8, unless the recipe says float32.
+    """
     height, width = info.recipe["input"]
-    images = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    return export_graph(FromPixels(network, info.mean, info.std), images, info.outputs)
+    images = torch.zeros(2, height, width, len(info.mean), dtype=getattr(torch, info.recipe.get("dtype", "uint8")))
+    return export_graph(FromPixels(network, info.mean, info.std), images, info.outputs, info.recipe.get("sizes"))

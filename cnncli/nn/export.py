@@ -9,7 +9,8 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 import onnx_ir
@@ -22,16 +23,19 @@ from cnncli.nn.assemble import FromPixels
 OPSET = 18  # ONNX Runtime 1.17 and later; the first in which ReduceMean takes its axes as an input
 
 
-def export_graph(model: FromPixels, images: torch.Tensor, outputs: tuple[str, ...]) -> bytes:
+def export_graph(
+    model: FromPixels, images: torch.Tensor, outputs: tuple[str, ...], sizes: Sequence[int] | None = None
+) -> bytes:
     """The serialised graph of `model`, whose one input `images` has a batch axis of any length.
 
-    `images` is an example batch of at least two (a batch of one would be taken for a constant). The names of
+    `images` is an example batch of at least two (a batch of one would be taken for a constant). With `sizes` (step,
+    rest) its height and width may be any step * k + rest; else they are those of the example. The names of
     the graph's parameters are those of `model.model`'s state dict (FromPixels adds one level). WeightsError
     where the exporter can't write the network.
     """
     learned = frozenset(model.model.state_dict())
     names = {f"model.{name}": name for name in learned}
-    program = _traced(model.eval(), images, outputs)
+    program = _traced(model.eval(), images, outputs, _dynamic_axes(sizes))
     _fold_constants(program.model, learned=frozenset(names))
     graph = onnx_ir.to_proto(program.model)
     _rename(graph.graph, names)
@@ -41,9 +45,19 @@ def export_graph(model: FromPixels, images: torch.Tensor, outputs: tuple[str, ..
     return graph.SerializeToString()
 
 
-def _traced(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ...]) -> torch.onnx.ONNXProgram:
+def _dynamic_axes(sizes: Sequence[int] | None) -> dict[int, Any]:
+    axes: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if sizes is not None:
+        step, rest = sizes
+        axes |= {1: step * torch.export.Dim("rows", min=1) + rest, 2: step * torch.export.Dim("columns", min=1) + rest}
+    return axes
+
+
+def _traced(
+    model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ...], axes: dict[int, Any]
+) -> torch.onnx.ONNXProgram:
     try:
-        program = _exported(model, images, outputs)
+        program = _exported(model, images, outputs, axes)
     except Exception as error:  # of many types, each with pages of advice
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"this network can't be written as an ONNX graph ({reason})") from error
@@ -52,7 +66,9 @@ def _traced(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ..
     return program
 
 
-def _exported(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ...]) -> torch.onnx.ONNXProgram | None:
+def _exported(
+    model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, ...], axes: dict[int, Any]
+) -> torch.onnx.ONNXProgram | None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the exporter narrates on stdout
         warnings.simplefilter("ignore")
@@ -64,7 +80,7 @@ def _exported(model: torch.nn.Module, images: torch.Tensor, outputs: tuple[str, 
             opset_version=OPSET,
             input_names=["images"],
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=(axes,),
             verbose=False,
         )
 
