@@ -14,8 +14,8 @@ class TaskEntry:
     summary: str
     analyser: str  # class in `tasks/`, see tasks.base.Task
     options: str  # dataclass of the options that change its answers
-    default_model: str
     device_step: str | None = None  # function in `nn`: task -> module that shrinks the outputs before they leave a GPU
+    fixed_weights: str | None = None  # function: options -> weights that need no file, for a task without a network
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,38 @@ TASKS: dict[str, TaskEntry] = {
         "What is in the photo: the best labels of a list of classes.",
         analyser="cnncli.tasks.classify:Classify",
         options="cnncli.tasks.classify:ClassifyOptions",
-        default_model="efficientnet_lite2",
     ),
     "detect": TaskEntry(
         "Where things are in the photo: a label, a score and a box for each.",
         analyser="cnncli.tasks.detect:Detect",
         options="cnncli.tasks.detect:DetectOptions",
-        default_model="efficientdet_lite2",
         device_step="cnncli.nn.candidates:detection_candidates",
     ),
+    "segment": TaskEntry(
+        "Which pixels belong to what: a mask of classes, or the main object cut out.",
+        analyser="cnncli.tasks.segment:Segmenter",
+        options="cnncli.tasks.segment:SegmentOptions",
+    ),
+    "denoise": TaskEntry(
+        "The photo without its noise, in its own size, depth and format.",
+        analyser="cnncli.tasks.denoise:Denoise",
+        options="cnncli.tasks.denoise:DenoiseOptions",
+    ),
+    "sobel": TaskEntry(
+        "Edges: how fast and in which direction the brightness changes.",
+        analyser="cnncli.tasks.sobel:Sobel",
+        options="cnncli.tasks.sobel:SobelOptions",
+        fixed_weights="cnncli.tasks.sobel:fixed_weights",
+    ),
+}
+
+# What --model is without being given, for everything that a model can be made for.
+DEFAULT_MODELS: dict[str, str] = {
+    "classify": "efficientnet_lite2",
+    "detect": "efficientdet_lite2",
+    "segment": "deeplabv3_mobilenetv2",
+    "foreground": "u2netp",
+    "denoise": "ffdnet_color",
 }
 
 # What a model can be made for, and the function that builds its network: backbone, head, number of classes -> module.
@@ -49,6 +72,7 @@ NETWORKS: dict[str, str] = {
     "segment": "cnncli.nn.segmenters:deeplab",
     "foreground": "cnncli.nn.segmenters:u2net",
     "denoise": "cnncli.nn.denoisers:ffdnet",
+    "sobel": "cnncli.nn.filters:derivatives",
     "find-face": "cnncli.nn.faces:yunet",
     "embed-face": "cnncli.nn.faces:embedder",
 }
@@ -56,6 +80,7 @@ NETWORKS: dict[str, str] = {
 BACKBONES: dict[str, str] = {
     "efficientnet_lite0": "cnncli.nn.backbones.efficientnet_lite:lite0",
     "efficientnet_lite2": "cnncli.nn.backbones.efficientnet_lite:lite2",
+    "mobilenet_v2": "cnncli.nn.backbones.mobilenet_v2:MobileNetV2",
 }
 
 MODELS: dict[str, ModelEntry] = {
@@ -63,6 +88,9 @@ MODELS: dict[str, ModelEntry] = {
     "efficientnet_lite0": ModelEntry("classify", "EfficientNet-Lite0, 224 px, 1000 ImageNet classes (fast)"),
     "efficientdet_lite2": ModelEntry("detect", "EfficientDet-Lite2, 448 px, 80 COCO classes (default)"),
     "efficientdet_lite0": ModelEntry("detect", "EfficientDet-Lite0, 320 px, 80 COCO classes (fast)"),
+    "deeplabv3_mobilenetv2": ModelEntry("segment", "DeepLabv3 on MobileNetV2, 513 px, 21 VOC classes (default)"),
+    "u2netp": ModelEntry("foreground", "U2-Netp, 320 px, the main object (default of segment --foreground)"),
+    "ffdnet_color": ModelEntry("denoise", "FFDNet for colour photos, any size, noise levels 0 to 75 (default)"),
 }
 
 

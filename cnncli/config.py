@@ -9,7 +9,7 @@ from typing import Any
 from cnncli.errors import UsageError
 
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: half a gigabyte of RGB
-ENGINES = ("auto", "onnx", "torch")
+ENGINES = ("auto", "onnx", "torch", "opencv")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 SHARD = re.compile(r"(\d+)/(\d+)")
@@ -62,6 +62,8 @@ class EngineConfig:
         _choice("--precision", self.precision, PRECISIONS)
         if self.engine == "onnx" and self.precision in ("fp16", "bf16"):
             raise UsageError(f"--precision {self.precision} needs --engine torch; the onnx engine computes in fp32")
+        if self.engine == "opencv" and self.device not in ("auto", "cpu"):
+            raise UsageError(f"--device {self.device} needs --engine torch; OpenCV runs on the CPU")
         if self.engine == "onnx" and self.device not in ("auto", "cpu"):
             raise UsageError(f"--device {self.device} needs --engine torch; the onnx engine runs on the CPU")
         _at_least("--threads", self.threads, 1)

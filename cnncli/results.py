@@ -3,11 +3,14 @@
 `schema(task)` gives the JSON Schema of a task's record; tests validate every record against it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+
+INSTANCES_FROM = "boxes of a detector and the class mask"  # what instances are, as long as no network has learned them
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,104 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """The pixels of one class: their number, their part of the photo, and COCO's run-length encoding of them."""
+
+    label: str
+    index: int
+    area: int
+    fraction: float
+    rle: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        entries = {"label": self.label, "index": self.index, "area": self.area}
+        return {**entries, "fraction": round(self.fraction, 7), "rle": dict(self.rle)}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object, with the box of a detector and those pixels of its class that are nearest to it."""
+
+    label: str
+    index: int
+    score: float
+    bbox: tuple[float, float, float, float]
+    area: int
+    rle: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        entries = {"label": self.label, "index": self.index, "score": round(self.score, 7)}
+        return {**entries, "bbox": [round(v, 3) for v in self.bbox], "area": self.area, "rle": dict(self.rle)}
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The segments of a photo, largest first, and with instances those, best first.
+
+    `pixels` uint8 (H, W): the class of each, or the matte of the foreground (0..255); None once it is written.
+    """
+
+    segments: tuple[Segment, ...]
+    instances: tuple[Instance, ...] | None = None
+    pixels: "np.ndarray | None" = None
+
+    def as_dict(self) -> dict[str, Any]:
+        entries: dict[str, Any] = {"segments": [entry.as_dict() for entry in self.segments]}
+        if self.instances is not None:
+            entries["instances"] = [entry.as_dict() for entry in self.instances]
+            entries["instances_from"] = INSTANCES_FROM
+        return entries
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """A photo without its noise. `sigma` (of 255) is the noise level it was cleaned of, or that was added to it.
+
+    `pixels` are those of the photo's own type and channels; None once they are written.
+    """
+
+    sigma: float
+    tiles: int
+    pixels: "np.ndarray | None" = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"output": None, "sigma": round(self.sigma, 4), "tiles": self.tiles}
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What a derivative filter gave: the range and mean of its values.
+
+    `values` (H, W) or (H, W, 3), and beside an angle the magnitude; None once they are written.
+    """
+
+    least: float
+    most: float
+    mean: float
+    values: "np.ndarray | None" = None
+    magnitude: "np.ndarray | None" = None
+
+    def as_dict(self) -> dict[str, Any]:
+        numbers = {"min": self.least, "max": self.most, "mean": self.mean}
+        return {"output": None, **{name: round(value, 6) for name, value in numbers.items()}}
+
+
+@dataclass(frozen=True)
 class Run:
-    """What all records of a run share. `options_digest` names the options that change an answer."""
+    """What all records of a run share. `options_digest` names the options that change an answer.
+
+    A task that is computed without a network has no `model`; `further` are the name and SHA-256 of the second model
+    and so on, under what each is made for.
+    """
 
     task: str
-    model: str
-    weights_sha256: str
+    model: str | None
+    weights_sha256: str | None
     engine: str
     device: str
     options_digest: str
     result_key: str
+    further: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,8 +206,13 @@ class Record:
             "engine": self.run.engine,
             "device": self.run.device,
             "run": self.run.options_digest,
+            **self._further(),
             **self.extra,
         }
+
+    def _further(self) -> dict[str, Any]:
+        entries = {role: {"model": name, "weights_sha256": sha256} for role, (name, sha256) in self.run.further.items()}
+        return {"further_models": entries} if entries else {}
 
 
 _NULLABLE_SIZE = {"type": ["integer", "null"], "minimum": 1}
@@ -129,13 +225,14 @@ _HEAD: dict[str, Any] = {
     "width": {**_NULLABLE_SIZE, "description": "pixels, after the EXIF orientation"},
     "height": {**_NULLABLE_SIZE, "description": "pixels, after the EXIF orientation"},
     "exif_orientation": {"type": ["integer", "null"], "minimum": 1, "maximum": 8},
-    "model": {"type": "string"},
-    "weights_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-    "engine": {"enum": ["onnx", "torch"]},
+    "model": {"type": ["string", "null"], "description": "null where no network is needed"},
+    "weights_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
+    "engine": {"enum": ["onnx", "torch", "opencv", "numpy"]},
     "device": {"type": "string"},
     "run": {"type": "string", "description": "digest of the options that change an answer"},
 }
 _OPTIONAL: dict[str, Any] = {
+    "further_models": {"type": "object", "description": "models beside the main one, by what they are made for"},
     "output": {"type": "string", "description": "the picture written for this input"},
     "crops": {"type": "array", "items": {"type": "string"}, "description": "pictures of the objects, in their order"},
     "skipped": {"const": True, "description": "with --skip-existing: the output was there, nothing was computed"},
@@ -172,6 +269,51 @@ _DETECTION = {
     "required": ["label", "category_id", "score", "bbox"],
     "additionalProperties": False,
 }
+_RLE = {
+    "type": "object",
+    "properties": {
+        "size": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        "counts": {"type": "string"},
+    },
+    "required": ["size", "counts"],
+    "additionalProperties": False,
+    "description": "COCO's compressed run-length encoding, height and width first",
+}
+_SEGMENT = {
+    "type": "object",
+    "properties": {
+        "label": {"type": "string"},
+        "index": {"type": "integer", "minimum": 0},
+        "area": {"type": "integer", "minimum": 1, "description": "pixels"},
+        "fraction": {"type": "number", "minimum": 0, "maximum": 1},
+        "rle": _RLE,
+    },
+    "required": ["label", "index", "area", "fraction", "rle"],
+    "additionalProperties": False,
+}
+_INSTANCE = {
+    "type": "object",
+    "properties": {
+        "label": {"type": "string"},
+        "index": {"type": "integer", "minimum": 0},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "bbox": _DETECTION["properties"]["bbox"],
+        "area": {"type": "integer", "minimum": 1, "description": "pixels"},
+        "rle": _RLE,
+    },
+    "required": ["label", "index", "score", "bbox", "area", "rle"],
+    "additionalProperties": False,
+}
+_WRITTEN = {
+    "type": ["string", "null"],
+    "description": "the picture written; null on failure, or where none was asked for",
+}
+_QUALITY = {
+    "psnr": {"type": ["number", "null"], "description": "dB against --reference; null where both are equal"},
+    "ssim": {"type": "number", "maximum": 1, "description": "against --reference"},
+    "psnr_before": {"type": ["number", "null"], "description": "dB of the input itself"},
+    "ssim_before": {"type": "number", "maximum": 1, "description": "of the input itself"},
+}
 _RESULTS: dict[str, dict[str, Any]] = {
     "classify": {
         "classes": {"type": ["array", "null"], "items": _LABEL, "description": "best first; null on failure"},
@@ -180,10 +322,32 @@ _RESULTS: dict[str, dict[str, Any]] = {
     "detect": {
         "detections": {"type": ["array", "null"], "items": _DETECTION, "description": "best first; null on failure"},
     },
+    "segment": {
+        "segments": {"type": ["array", "null"], "items": _SEGMENT, "description": "largest first; null on failure"},
+        "mask": {"type": "string", "description": "the mask or matte written for this input"},
+        "overlay": {"type": "string", "description": "the photo with its segments coloured"},
+        "cutout": {"type": "string", "description": "the picture of what was cut out"},
+        "instances": {"type": "array", "items": _INSTANCE, "description": "with --instances: best first"},
+        "instances_from": {"const": INSTANCES_FROM},
+    },
+    "denoise": {
+        "output": _WRITTEN,
+        "sigma": {"type": "number", "minimum": 0, "description": "noise level, of 255"},
+        "tiles": {"type": "integer", "minimum": 0, "description": "parts that the photo was cleaned in"},
+        "compare": {"type": "string", "description": "the picture of before and after"},
+        **_QUALITY,
+    },
+    "sobel": {
+        "output": _WRITTEN,
+        **{name: {"type": "number", "description": "of the values"} for name in ("min", "max", "mean")},
+    },
 }
 _EITHER = {
     "classify": [{"required": ["classes"]}, {"required": ["features"]}],
     "detect": [{"required": ["detections"]}],
+    "segment": [{"required": ["segments"]}],
+    "denoise": [{"required": ["output"]}],
+    "sobel": [{"required": ["output"]}],
 }
 
 
@@ -193,7 +357,7 @@ def schema(task: str) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"cnncli.{task}/1",
         "type": "object",
-        "properties": {**_HEAD, "schema": {"const": f"cnncli.{task}/1"}, **_RESULTS[task], **_OPTIONAL},
+        "properties": {**_HEAD, "schema": {"const": f"cnncli.{task}/1"}, **_OPTIONAL, **_RESULTS[task]},
         "required": list(_HEAD),
         "anyOf": _EITHER[task],
         "additionalProperties": False,

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli import bench, classify, detect, evaluate, merge, schema, settings_file, weights
+from cnncli.cli import (
+    bench,
+    classify,
+    denoise,
+    detect,
+    evaluate,
+    merge,
+    schema,
+    segment,
+    settings_file,
+    sobel,
+    weights,
+)
 from cnncli.cli.pages import HELP_OPTIONS, PageCommand, new_app, page
 from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, print_out, say
 from cnncli.errors import CnncliError, OutputClosedError, OutputError
@@ -28,6 +40,9 @@ app = new_app(
 )
 app.command("classify", cls=PageCommand)(classify.classify)
 app.command("detect", cls=PageCommand)(detect.detect)
+app.command("segment", cls=PageCommand)(segment.segment)
+app.command("denoise", cls=PageCommand)(denoise.denoise)
+app.command("sobel", cls=PageCommand)(sobel.sobel)
 app.command("merge", cls=PageCommand)(merge.merge_command)
 app.command("schema", cls=PageCommand)(schema.schema_command)
 app.add_typer(evaluate.app, name="eval")

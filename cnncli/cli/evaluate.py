@@ -85,7 +85,7 @@ def _run(session: Any, files: list[str], run: RunConfig, manners: Manners, path:
     with ExitStack() as stack:
         report = stack.enter_context(open_report("none", manners.progress, len(files), run, session.task))
         file = RecordFile(path, resume=False, overwrite=False) if path else None
-        for record, outcome in run_items(session, items_of_files(files, run), run):
+        for record, outcome in run_items(session, items_of_files(files, run, session.task.decode), run):
             if file is not None:
                 file.write(record.as_dict())
             if not record.ok:

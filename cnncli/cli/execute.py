@@ -12,6 +12,7 @@ from cnncli.config import EngineConfig, RunConfig
 from cnncli.errors import UsageError
 
 PROGRESS_FROM = 4  # inputs
+STDOUT = Path("-")
 Sink = Callable[[Any, Any], None]
 
 
@@ -62,7 +63,10 @@ class Addition:
         """UsageError where the options don't fit together, before anything runs."""
 
     def products(self, context: RunContext, place: Any) -> list[Any]:
-        """Further files for each input, written by the workers (run.runner.Product)."""
+        """Further files for each input, written by the workers (run.runner.Product).
+
+        Those of run.outputs.Drawing count for --skip-existing, and may go to standard output.
+        """
         return []
 
     def sinks(self, context: RunContext, stack: contextlib.ExitStack, report: Any) -> list[Sink]:
@@ -95,10 +99,17 @@ def execute(
     notify = (lambda message: None) if manners.quiet else say
     session = open_session(task, options, engine, expected, notify)
     if manners.verbose:
-        place = f"{session.run.engine} engine on {session.run.device}, {session.precision}"
-        say(f"{session.run.model} ({place}), weights {session.run.weights_sha256[:12]}")
+        say(_description(session))
     context = RunContext(session, sources, output)
     return _Execution(context, run, manners, expected, addition).run()
+
+
+def _description(session: Any) -> str:
+    """Which models run where."""
+    run = session.run
+    models = [(run.model, run.weights_sha256)] if run.model else []
+    named = "".join(f"{name}, weights {sha256[:12]}; " for name, sha256 in [*models, *run.further.values()])
+    return f"{named}{run.engine} engine on {run.device}, {session.precision}"
 
 
 def find_sources(
@@ -135,20 +146,21 @@ class _Execution:
 
     def run(self) -> int:
         from cnncli.run.items import count_items, items_of
+        from cnncli.run.outputs import mark_skipped
         from cnncli.run.runner import run_items
 
         if self.output.format not in FORMATS + self.addition.formats:
             raise UsageError(f"--format {self.output.format} is for detections; choose {', '.join(FORMATS)}")
         self.addition.check(self.context)
         place = None if self.addition.takes_out else self._place()
-        products = [*self._pictures(place), *self.addition.products(self.context, place)]
+        products = [*self.addition.products(self.context, place), *self._pictures(place)]
+        places = self._places(place, products)
         total = count_items(self.sources, self.config) if self.config.shard.count > 1 else None
         with contextlib.ExitStack() as stack:
-            items = items_of(self.sources, self.config)
+            items = items_of(self.sources, self.config, self.session.task.decode)
             record_file, items = self._records(stack, items)
-            if place is not None:
-                items = place.mark_skipped(items)
-            report = stack.enter_context(self._report())
+            items = mark_skipped(places, items)
+            report = stack.enter_context(self._report(self._takes_stdout(places)))
             sinks = self.addition.sinks(self.context, stack, report)
             for record, outcome in run_items(self.session, items, self.config, products, total, self.output.timings):
                 if record_file is not None:
@@ -166,7 +178,8 @@ class _Execution:
         """The place that --out or --out-dir names."""
         from cnncli.run.outputs import MirroredFolder, SingleFile, make_folder
 
-        existing, suffix = self.context.existing, self.addition.suffix or self.session.task.picture_suffix
+        existing = self.context.existing
+        suffix = self.addition.suffix or self.output.suffix or self.session.task.picture_suffix
         if self.output.out:
             return SingleFile(self.output.out, self.sources, existing)
         if self.output.out_dir:
@@ -175,9 +188,26 @@ class _Execution:
         return None
 
     def _pictures(self, place: Any) -> list[Any]:
-        from cnncli.run.outputs import Picture
+        from cnncli.run.outputs import Drawing
 
-        return [Picture(place, self.session.task)] if place is not None and not self.addition.suffix else []
+        if place is None or self.addition.suffix:
+            return []
+        task, option = self.session.task, "--out" if self.output.out else "--out-dir"
+        return [Drawing(place, task.draw, option, task.picture_key, task.picture_endings)]
+
+    def _places(self, place: Any, products: list[Any]) -> list[Any]:
+        """Where each input's outputs go."""
+        from cnncli.run.outputs import Drawing
+
+        drawn = [product.place for product in products if isinstance(product, Drawing)]
+        return drawn if place in drawn or place is None else [place, *drawn]
+
+    def _takes_stdout(self, places: list[Any]) -> bool:
+        """Whether a picture goes to standard output, which has room for one."""
+        taken = [place for place in places if getattr(place, "path", None) == STDOUT]
+        if len(taken) > 1:
+            raise UsageError("two pictures can't both go to standard output; name a file for one of them")
+        return bool(taken)
 
     def _records(self, stack: contextlib.ExitStack, items: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
         """The records file, and the items that it does not hold yet."""
@@ -197,11 +227,11 @@ class _Execution:
             stack.callback(lambda: setattr(self.tally, "before", resumption.failed))
         return file, items
 
-    def _report(self) -> Any:
+    def _report(self, stdout_is_taken: bool) -> Any:
         from cnncli.cli.report import open_report
 
         format, writer = self.output.format, self.addition.writer(self.context)
-        if format == "auto" and (self.output.records or self.output.out == Path("-")):
+        if format == "auto" and (self.output.records or stdout_is_taken):
             format = "none"
         show_progress = self.manners.progress and not self.manners.quiet and self.expected >= PROGRESS_FROM
         return open_report(format, show_progress, self.sources, self.config, self.session.task, writer)

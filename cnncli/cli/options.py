@@ -63,6 +63,23 @@ def engine_options(
 
 
 @dataclass(frozen=True)
+class FilterConfig(EngineConfig):
+    """Where a filter without a model runs."""
+
+
+def filter_options(
+    device: Annotated[
+        str, _model("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: the CPU, which is rarely the slower.")
+    ] = "auto",
+    engine: Annotated[str, _model(help="auto, opencv (CPU) or torch (any device); both give the same.")] = "auto",
+    threads: Annotated[str, _model(help="Threads of torch; auto: all cores.")] = "auto",
+) -> FilterConfig:
+    if engine == "onnx":
+        raise UsageError("--engine onnx: runs networks; choose auto, opencv or torch")
+    return FilterConfig(device=device, engine=engine, threads=count_or_auto("--threads", threads))
+
+
+@dataclass(frozen=True)
 class InputOptions:
     recursive: bool
     all_files: bool
@@ -108,6 +125,7 @@ def run_config(
 class OutputOptions:
     out: Path | None
     out_dir: Path | None
+    suffix: str | None
     overwrite: bool
     skip_existing: bool
     format: str
@@ -118,6 +136,10 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if self.out and self.out_dir:
             raise UsageError("--out and --out-dir both say where pictures go; give one of them")
+        if self.suffix is not None and not self.out_dir:
+            raise UsageError("--suffix is for the files in --out-dir; give that too")
+        if self.suffix is not None and not self.suffix.startswith("."):
+            raise UsageError(f"--suffix {self.suffix}: write an ending such as .png")
         if self.resume and not self.records:
             raise UsageError("--resume goes on with the file that --records names; give that too")
         if self.format not in FORMATS + DETECTION_FORMATS:
@@ -132,6 +154,9 @@ def output_options(
         Path | None, _output("--out", "-o", help="Write the picture of the one input here; - is standard output (PNG).")
     ] = None,
     out_dir: Annotated[Path | None, _output(help="Write every input's picture below this folder.")] = None,
+    suffix: Annotated[
+        str | None, _output(help="Ending, and so format, of the pictures in --out-dir, such as .png.")
+    ] = None,
     overwrite: Annotated[
         bool, _output("--overwrite", help="Replace outputs that exist, a --records file too.")
     ] = False,
@@ -146,7 +171,7 @@ def output_options(
     resume: Annotated[bool, _output("--resume", help="Go on with a --records file where its run stopped.")] = False,
     timings: Annotated[bool, _output("--timings", help="Add milliseconds per stage to the records.")] = False,
 ) -> OutputOptions:
-    return OutputOptions(out, out_dir, overwrite, skip_existing, format, records, resume, timings)
+    return OutputOptions(out, out_dir, suffix, overwrite, skip_existing, format, records, resume, timings)
 
 
 @dataclass(frozen=True)
@@ -186,6 +211,7 @@ def manners(
 
 PROVIDERS: dict[type, Callable[..., Any]] = {
     EngineConfig: engine_options,
+    FilterConfig: filter_options,
     InputOptions: input_options,
     RunConfig: run_config,
     OutputOptions: output_options,

@@ -17,7 +17,7 @@ from cnncli.config import RunConfig
 from cnncli.io.lines import to_line
 from cnncli.results import Record
 
-OPTIONAL_COLUMNS = ("frame", "seconds", "output", "skipped")  # only some records have them
+OPTIONAL_COLUMNS = ("frame", "seconds", "skipped")  # only some records have them, beside the task's written pictures
 ROWS_AT_ONCE = 40  # of a table: enough for a screen, few enough that a long run shows them as they come
 
 
@@ -65,9 +65,10 @@ class Csv(Nothing):
     The columns never depend on what the inputs hold: `result_columns` stand in the place of the record's result key.
     """
 
-    def __init__(self, result_key: str, result_columns: Sequence[str]):
+    def __init__(self, result_key: str, result_columns: Sequence[str], written: Sequence[str]):
         self._key = result_key
         self._result_columns = result_columns
+        self._optional = [name for name in (*OPTIONAL_COLUMNS, *written) if name not in result_columns]
         self._columns: list[str] | None = None
 
     def add(self, record: Record, result: Any) -> None:
@@ -75,9 +76,9 @@ class Csv(Nothing):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if self._columns is None:
-            head = [key for key in entries if key not in OPTIONAL_COLUMNS]
+            head = [key for key in entries if key not in (*self._optional, *self._result_columns[1:])]
             place = head.index(self._key)
-            self._columns = [*head[:place], *self._result_columns, *head[place + 1 :], *OPTIONAL_COLUMNS]
+            self._columns = [*head[:place], *self._result_columns, *head[place + 1 :], *self._optional]
             writer.writerow(self._columns)
         row = flatten(entries, whole=self._result_columns)
         writer.writerow([row.get(column, "") for column in self._columns])
@@ -198,7 +199,7 @@ def _writer(format: str, progress: Any, task: Any) -> Writer:
     if format == "table":
         return Table(progress)
     if format == "csv":
-        return Csv(task.result_key, task.columns)
+        return Csv(task.result_key, task.columns, task.written)
     return {"none": Nothing, "jsonl": JsonLines, "json": JsonArray}[format]()
 
 

@@ -62,7 +62,8 @@ class TorchEngine:
 
 
 def _to_numpy(value: torch.Tensor) -> np.ndarray:
-    return (value.float() if value.is_floating_point() else value).cpu().numpy()
+    half = value.dtype in (torch.float16, torch.bfloat16)
+    return (value.float() if half else value).cpu().numpy()
 
 
 def usable_device(name: str) -> torch.device:

@@ -32,7 +32,7 @@ def caption_lines(image: np.ndarray, lines: list[tuple[str, float]]) -> np.ndarr
 
     A picture too small for the text is enlarged first, by whole pixels.
     """
-    picture = _legible(Image.fromarray(image))
+    picture = legible(Image.fromarray(image))
     size = text_size(*picture.size)
     face = font(size)
     row = round(size * 1.5)
@@ -48,7 +48,8 @@ def caption_lines(image: np.ndarray, lines: list[tuple[str, float]]) -> np.ndarr
     return np.asarray(picture)
 
 
-def _legible(picture: Image.Image, least: int = 160) -> Image.Image:
+def legible(picture: Image.Image, least: int = 160) -> Image.Image:
+    """A picture too small for words, enlarged by whole pixels."""
     factor = -(-least // max(1, min(picture.size)))
     if factor == 1 or max(picture.size) * factor > 4096:
         return picture
@@ -90,7 +91,7 @@ Corners = tuple[float, float, float, float]  # left, top, right, bottom
 def draw_boxes(image: np.ndarray, boxes: list[Boxed]) -> np.ndarray:
     """A copy of the picture (H, W, 3) with boxes and their labels, the best on top; small pictures are enlarged."""
     original = Image.fromarray(image)
-    picture = _legible(original)
+    picture = legible(original)
     factor = picture.width / original.width
     draw = ImageDraw.Draw(picture)
     thickness = max(2, round(min(picture.size) / 240))
@@ -98,13 +99,34 @@ def draw_boxes(image: np.ndarray, boxes: list[Boxed]) -> np.ndarray:
     placed = [_scaled(box, factor) for *_, box in boxes]
     for (_, number, _, _), corners in reversed(list(zip(boxes, placed, strict=True))):
         _outline(draw, corners, PALETTE[number % len(PALETTE)], thickness)
-    plates: list[Corners] = []
+    plates = Plates(draw, picture.size, face)
     for (label, number, score, _), corners in zip(boxes, placed, strict=True):
-        text = f"{label} {score:.0%}"
-        plate = _free_place(_plate(picture.size, corners, face, text, thickness), plates, picture.height)
-        plates.append(plate)
-        _write_on_plate(draw, plate, text, face, PALETTE[number % len(PALETTE)])
+        plates.write_at_box(f"{label} {score:.0%}", corners, PALETTE[number % len(PALETTE)], thickness)
     return np.asarray(picture)
+
+
+class Plates:
+    """Labels on coloured plates, none over another where there is room for all."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, size: tuple[int, int], face: ImageFont.FreeTypeFont):
+        self._draw = draw
+        self._size = size
+        self._face = face
+        self._taken: list[Corners] = []
+
+    def write_at_box(self, text: str, corners: Corners, colour: tuple[int, int, int], margin: int) -> None:
+        self._write(text, _plate(self._size, corners, self._face, text, margin), colour)
+
+    def write_centred(self, text: str, centre: tuple[float, float], colour: tuple[int, int, int]) -> None:
+        width, height = self._face.getlength(text) + self._face.size * 0.5, round(self._face.size * 1.3)
+        left = min(max(0.0, centre[0] - width / 2), max(0.0, self._size[0] - width))
+        top = min(max(0.0, centre[1] - height / 2), max(0.0, self._size[1] - height))
+        self._write(text, (left, top, left + width, top + height), colour)
+
+    def _write(self, text: str, plate: Corners, colour: tuple[int, int, int]) -> None:
+        free = _free_place(plate, self._taken, self._size[1])
+        self._taken.append(free)
+        _write_on_plate(self._draw, free, text, self._face, colour)
 
 
 def _scaled(box: tuple[float, float, float, float], factor: float) -> Corners:

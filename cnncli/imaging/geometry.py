@@ -126,3 +126,21 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
         return [0]
     steps = math.ceil((length - side) / (side * (1 - overlap)))
     return [round(step * (length - side) / steps) for step in range(steps + 1)]
+
+
+def resize(image: np.ndarray, height: int, width: int, resampling: str) -> tuple[np.ndarray, Geometry]:
+    """The whole image (H, W, C) or (H, W) in another size, its ratio not kept."""
+    scale = Geometry(width / image.shape[1], height / image.shape[0])
+    if image.shape[:2] == (height, width):
+        return image, scale
+    return np.asarray(Image.fromarray(image).resize((width, height), FILTERS[resampling])), scale
+
+
+def stepped_size(width: int, height: int, long_side: int, step: int, rest: int) -> tuple[int, int]:
+    """Width and height after the long side becomes `long_side`, each the nearest step * k + rest, k at least 1."""
+    ratio = long_side / max(width, height)
+    return _stepped(width * ratio, step, rest), _stepped(height * ratio, step, rest)
+
+
+def _stepped(length: float, step: int, rest: int) -> int:
+    return max(1, round((length - rest) / step)) * step + rest

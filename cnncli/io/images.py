@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -41,20 +40,20 @@ COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # readers that Pillow loa
 UNTRUSTED_FORMATS = {"EPS", "PDF", "MPEG", "WMF", "FPX", "MIC"}  # run other programs, or hold no picture to read
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1")
 
-# What `encode` writes; other formats that Pillow knows shrink, reduce or need a program to view the picture.
-WRITTEN_FORMATS = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
-    ".bmp": "BMP", ".gif": "GIF", ".ppm": "PPM", ".tga": "TGA", ".jp2": "JPEG2000", ".avif": "AVIF",
-}  # fmt: skip
-SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
-
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded image: `pixels` uint8 (H, W, 3) RGB, upright; `orientation` is the EXIF value that was undone."""
+    """A decoded image: `pixels` uint8 (H, W, 3) RGB, upright; `orientation` is the EXIF value that was undone.
+
+    Read for what it stores (io.stored) it may be grey (H, W) and of another number type, and keeps what else its file
+    holds: `alpha` (H, W) of the same type, the ICC profile of its colours, and its EXIF block without the orientation.
+    """
 
     pixels: np.ndarray
     orientation: int | None = None
+    alpha: np.ndarray | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
 
 
 def read_file(path: str | os.PathLike, max_pixels: int) -> bytes:
@@ -105,8 +104,8 @@ def decode(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
         with reported_as_input_errors():
             pixels = decode_jpeg(content, image)
         if pixels is not None:
-            orientation = _orientation(image)
-            return Photo(_upright(pixels, orientation), orientation)
+            orientation = orientation_of(image)
+            return Photo(upright(pixels, orientation), orientation)
     if image.format == "PNG":
         png.check_pixels(content)
         png.scale_transparent_colour(image, content)
@@ -119,13 +118,13 @@ def load_photo(image: Image.Image, max_pixels: int) -> Photo:
     if image.format == "TIFF":
         with reported_as_input_errors():
             tiff.check_layout(image, max_pixels)
-        stated = _orientation(image)  # the reader turns the picture upright by itself, and forgets how it lay
+        stated = orientation_of(image)  # the reader turns the picture upright by itself, and forgets how it lay
     with reported_as_input_errors():
         image.load()
-        _check_size(image, max_pixels)  # icons hold pictures of another size than they state
+        check_size(image, max_pixels)  # icons hold pictures of another size than they state
         pixels = to_rgb(image)
-    remaining = _orientation(image)
-    return Photo(_upright(pixels, remaining), stated or remaining)
+    remaining = orientation_of(image)
+    return Photo(upright(pixels, remaining), stated or remaining)
 
 
 def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
@@ -138,7 +137,7 @@ def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
             image = _open_uncommon(file)
     if image.format in UNTRUSTED_FORMATS:
         raise InputError(f"{image.format} is not read, convert it to PNG first")
-    _check_size(image, max_pixels)
+    check_size(image, max_pixels)
     return image
 
 
@@ -173,7 +172,7 @@ def _all_formats() -> tuple[str, ...]:
     return tuple(Image.ID)
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def check_size(image: Image.Image, max_pixels: int) -> None:
     if image.width < 1 or image.height < 1:
         raise InputError(f"{image.width} x {image.height} holds no pixels")
     if image.width * image.height > max_pixels:
@@ -192,15 +191,15 @@ def reported_as_input_errors() -> Iterator[None]:
     except MemoryError as error:
         raise InputError("does not fit into memory") from error
     except Exception as error:
-        raise InputError(f"damaged ({_first_line(error)})") from error
+        raise InputError(f"damaged ({first_line(error)})") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     text = str(error) or type(error).__name__
     return text.splitlines()[0][:200]
 
 
-def _orientation(image: Image.Image) -> int | None:
+def orientation_of(image: Image.Image) -> int | None:
     try:
         value = image.getexif().get(ORIENTATION_TAG)
     except Exception:  # damaged EXIF does not make the picture unreadable
@@ -208,30 +207,11 @@ def _orientation(image: Image.Image) -> int | None:
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 
 
-def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
+def upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
     if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = np.swapaxes(pixels, 0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def encode(pixels: np.ndarray, suffix: str) -> bytes:
-    """An image file of uint8 (H, W, 3) or (H, W) pixels in the format that `suffix` (".png", ".jpg") names."""
-    image_format = WRITTEN_FORMATS.get(suffix.lower())
-    if image_format is None:
-        raise InputError(f"'{suffix}' names no image format that is written; use .png or .jpg")
-    buffer = io.BytesIO()
-    try:
-        Image.fromarray(pixels).save(buffer, image_format, **SAVE_OPTIONS.get(image_format, {}))
-    except Exception as error:  # a side too long for the format, an encoder that this Pillow lacks
-        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
-        raise InputError(f"{size} can't be written as {image_format} ({_first_line(error)}); use .png") from error
-    return buffer.getvalue()
-
-
-def can_write(path: Path) -> bool:
-    """Whether the ending of `path` names a format that `encode` writes."""
-    return path.suffix.lower() in WRITTEN_FORMATS

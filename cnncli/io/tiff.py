@@ -84,6 +84,11 @@ def samples(image: Image.Image) -> np.ndarray:
     return values
 
 
+def bits_per_sample(image: Image.Image) -> int | None:
+    """Bits of each channel, which most often all have the same."""
+    return _first(image, BITS_PER_SAMPLE)
+
+
 def white_of_16_bits(image: Image.Image) -> int:
     """The value of white in a mode of 16 bits, which holds 12-bit files as they are."""
     return 4095 if _tag(image, BITS_PER_SAMPLE) == (12,) else 65535

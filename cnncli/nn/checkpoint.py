@@ -13,7 +13,7 @@ COUNTER = "num_batches_tracked"  # what batch norm calls its count of training s
 HALF_PRECISION = 2**-10  # of a tensor's norm: float16 has 11 bits, so rounding costs half of this at most
 
 
-def load_model(weights: Weights) -> FromPixels:
+def load_model(weights: Weights) -> nn.Module:
     """The model of a weights file in float32 on the CPU, in evaluation mode, taking uint8 (N, H, W, 3)."""
     network = build(weights.info)
     own = network.state_dict()
@@ -28,6 +28,8 @@ def load_model(weights: Weights) -> FromPixels:
             raise WeightsError(f"{weights.path}: does not fit {weights.info.backbone}, its {name} is {shapes}")
         own[name] = torch.from_numpy(weights.tensors[name])
     network.load_state_dict(own)  # still the network's own dict: some layers look for their version in it
+    if weights.info.recipe.get("raw"):  # a filter takes numbers of any type as they are
+        return network.eval()
     return FromPixels(network, weights.info.mean, weights.info.std).eval()
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from cnncli.errors import OutputError
 from cnncli.io.atomic import write_atomically
-from cnncli.io.images import Photo, encode
+from cnncli.io.images import Photo
+from cnncli.io.pictures import Picture, encode
 from cnncli.results import Detection, Detections, Record
 from cnncli.run.items import Item
 from cnncli.run.outputs import MirroredFolder, SingleFile, write_below
@@ -31,10 +32,10 @@ class Crops:
 
     def write(self, item: Item, photo: Photo, result: Detections) -> Mapping[str, Any]:
         paths = []
-        below = self._folder.path(item)
+        below = self._folder.path_of(item)
         for number, detection in enumerate(result.detections):
             path = below / f"{number:02d}-{UNSAFE.sub('_', detection.label)}.jpg"
-            write_below(path, encode(crop(photo.pixels, detection), ".jpg"))
+            write_below(path, encode(Picture(crop(photo.pixels, detection)), ".jpg"))
             paths.append(str(path))
         return {"crops": paths}
 
@@ -102,7 +103,7 @@ class VideoFrames:
         self._task = task
 
     def write(self, item: Item, photo: Photo, result: Detections) -> Mapping[str, Any]:
-        return {"picture": self._task.draw(photo.pixels, result)}
+        return {"picture": self._task.draw(photo, result, ".png").pixels}
 
 
 class VideoFile:

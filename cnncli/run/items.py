@@ -12,6 +12,8 @@ from cnncli.io.frames import Frame, picture_frames, video_frames
 from cnncli.io.images import Photo, decode, read_file, read_stream
 from cnncli.io.sources import Input, Sources
 
+Decode = Callable[[bytes, int], Photo]  # a file's bytes and the most pixels
+
 
 @dataclass(frozen=True)
 class Item:
@@ -32,21 +34,21 @@ class Item:
         return self.source.file
 
 
-def items_of(sources: Sources, config: RunConfig) -> Iterator[Item]:
-    """The items of a run's shard, each with its index over all shards."""
-    numbered = enumerate(_all_items(sources, config))
+def items_of(sources: Sources, config: RunConfig, decode: Decode = decode) -> Iterator[Item]:
+    """The items of a run's shard, each with its index over all shards. Frames and pages come as a viewer shows them."""
+    numbered = enumerate(_all_items(sources, config, decode))
     return (Item(index, *item) for index, item in numbered if config.shard.has(index))
 
 
-def items_of_files(files: Iterable[str], config: RunConfig) -> Iterator[Item]:
+def items_of_files(files: Iterable[str], config: RunConfig, decode: Decode = decode) -> Iterator[Item]:
     """One item for each file, whatever its name looks like."""
     sources = (Input(file, "") for file in files)
-    return (Item(index, source, _loader(source, config.max_pixels)) for index, source in enumerate(sources))
+    return (Item(index, source, _loader(source, config.max_pixels, decode)) for index, source in enumerate(sources))
 
 
 def count_items(sources: Sources, config: RunConfig) -> int:
     """How many items all shards together have; frames are decoded to be counted, files are not."""
-    return sum(1 for _ in _all_items(sources, config))
+    return sum(1 for _ in _all_items(sources, config, decode))
 
 
 def peek_count(sources: Sources, limit: int) -> int:
@@ -62,17 +64,17 @@ def peek_count(sources: Sources, limit: int) -> int:
 Unnumbered = tuple[Input, Callable[[], Photo], dict[str, Any], int]  # an Item without its index
 
 
-def _all_items(sources: Sources, config: RunConfig) -> Iterator[Unnumbered]:
+def _all_items(sources: Sources, config: RunConfig, decode: Decode) -> Iterator[Unnumbered]:
     for source in sources:
         if source.is_video:
             yield from _frames(source, video_frames(source.file, config.max_pixels))
         elif config.frames == "all" and not source.is_stdin:
             yield from _frames(source, _pages(source, config.max_pixels))
         else:
-            yield source, _loader(source, config.max_pixels), {}, 0
+            yield source, _loader(source, config.max_pixels, decode), {}, 0
 
 
-def _loader(source: Input, max_pixels: int) -> Callable[[], Photo]:
+def _loader(source: Input, max_pixels: int, decode: Decode) -> Callable[[], Photo]:
     if source.is_stdin:
         return lambda: decode(read_stream(sys.stdin.buffer, max_pixels), max_pixels)
     return lambda: decode(read_file(source.file, max_pixels), max_pixels)

@@ -1,18 +1,19 @@
 """Where outputs go: one exact path, standard output, or a folder that mirrors the inputs'."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cnncli.errors import OutputError, UsageError
 from cnncli.io.atomic import write_atomically
-from cnncli.io.images import Photo, can_write, encode
+from cnncli.io.images import Photo
 from cnncli.io.lines import write_all
+from cnncli.io.pictures import WRITTEN_FORMATS, Picture, can_write, encode
 from cnncli.io.sources import Input, Sources
 from cnncli.run.items import Item
-from cnncli.tasks.base import Result, Task
+from cnncli.tasks.base import Result
 
 STDOUT = Path("-")
 STDOUT_DESCRIPTOR = 1
@@ -38,17 +39,18 @@ class Existing:
 class SingleFile:
     """`--out FILE` for the one input of a run; "-" is standard output."""
 
-    def __init__(self, path: Path, sources: Sources, existing: Existing):
+    def __init__(self, path: Path, sources: Sources, existing: Existing, option: str = "--out"):
         self.path = path
         self.existing = existing
         inputs = _first_two(sources)
-        if len(inputs) > 1 or any(source.is_video for source in inputs):
-            raise UsageError(f"--out {path}: writes the output of one input; use --out-dir for several, or a video")
+        several = "--out-dir" if option == "--out" else f"a folder, {option} {path.stem or 'pictures'}/,"
+        if not _is_single(inputs):
+            raise UsageError(f"{option} {path}: writes the output of one input; use {several} for several, or a video")
         if path == STDOUT:
             return
         if path.is_dir():
-            raise UsageError(f"--out {path}: is a folder; use --out-dir")
-        check_folder(path.parent, "--out")
+            raise UsageError(f"{option} {path}: is a folder; use --out-dir")
+        check_folder(path.parent, option)
         for source in inputs:
             _refuse_input(path, source)
         if path.is_file() and existing.refused:
@@ -58,9 +60,8 @@ class SingleFile:
     def suffix(self) -> str:
         return ".png" if self.path == STDOUT else self.path.suffix
 
-    def mark_skipped(self, items: Iterable[Item]) -> Iterator[Item]:
-        skipped = self.existing.skip and self.path.is_file()
-        return (replace(item, skipped=skipped) for item in items)
+    def path_of(self, item: Item) -> Path:
+        return self.path
 
     def write(self, item: Item, content: bytes) -> str:
         if self.path == STDOUT:
@@ -81,7 +82,7 @@ class MirroredFolder:
         self.suffix = suffix
         self.existing = existing
         check_folder(folder if folder.exists() else folder.parent, option)
-        self._root = _common_folder(sources)
+        self._root = common_folder(sources)
         self._shared = self._collisions(sources)
         for source in sources:
             target = self._target(source)
@@ -89,17 +90,12 @@ class MirroredFolder:
             if existing.refused and target.exists():
                 raise UsageError(f"{target}: exists; use --overwrite or --skip-existing")
 
-    def mark_skipped(self, items: Iterable[Item]) -> Iterator[Item]:
-        if not self.existing.skip:
-            return iter(items)
-        return (replace(item, skipped=self.path(item).is_file()) for item in items)
-
     def write(self, item: Item, content: bytes) -> str:
-        path = self.path(item)
+        path = self.path_of(item)
         write_below(path, content)
         return str(path)
 
-    def path(self, item: Item) -> Path:
+    def path_of(self, item: Item) -> Path:
         """Where the output of an item belongs; frames of a file are told apart by their number."""
         path = self._target(item.source)
         if "frame" in item.extra:
@@ -107,7 +103,7 @@ class MirroredFolder:
         return path
 
     def _target(self, source: Input) -> Path:
-        relative = _relative(source, self._root)
+        relative = relative_path(source, self._root)
         if hash(_stem(relative)) in self._shared:
             return self.folder / (relative + self.suffix)
         return self.folder / (_stem(relative) + self.suffix)
@@ -117,30 +113,60 @@ class MirroredFolder:
         seen: dict[int, int] = {}
         shared = set()
         for source in sources:
-            relative = _relative(source, self._root)
+            relative = relative_path(source, self._root)
             stem, whole = hash(_stem(relative)), hash(relative)
             if seen.setdefault(stem, whole) != whole:
                 shared.add(stem)
         return frozenset(shared)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """The task's picture of each input, drawn over its photo, in the format of the place's ending."""
+Place = SingleFile | MirroredFolder
+Draw = Callable[[Photo, Result, str], Picture]  # the third is the ending of the file to be
 
-    place: SingleFile | MirroredFolder
-    task: Task
+
+def further_place(option: str, path: Path, suffix: str, sources: Sources, existing: Existing) -> Place:
+    """Where a further picture goes: a file for the one input, a folder for several or for a name without an ending."""
+    if path == STDOUT or (not path.is_dir() and can_write(path)):
+        return SingleFile(path, sources, existing, option)
+    make_folder(path, option)
+    return MirroredFolder(path, suffix, sources, existing, option)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture of each input, in the format of the place's ending; its path is the record's `key`."""
+
+    place: Place
+    draw: Draw
+    option: str = "--out"
+    key: str = "output"
+    endings: Sequence[str] = tuple(WRITTEN_FORMATS)  # that can hold it
 
     def __post_init__(self) -> None:
-        if not can_write(Path("x" + self.place.suffix)):
-            ending = (
-                f"'{self.place.suffix}' names no image format" if self.place.suffix else "no ending names the format"
-            )
-            raise UsageError(f"--out: {ending}; use .png or .jpg")
+        suffix = self.place.suffix.lower()
+        if suffix in self.endings:
+            return
+        use = f"use {self.endings[0]}" + (f" or {self.endings[1]}" if len(self.endings) > 1 else "")
+        if not suffix:
+            raise UsageError(f"{self.option}: no ending names the format; {use}")
+        if suffix in WRITTEN_FORMATS:
+            raise UsageError(f"{self.option}: {suffix} can't hold this picture without loss; {use}")
+        raise UsageError(f"{self.option}: '{suffix}' names no image format; {use}")
 
     def write(self, item: Item, photo: Photo, result: Result) -> dict[str, Any]:
-        picture = self.task.draw(photo.pixels, result)
-        return {"output": self.place.write(item, encode(picture, self.place.suffix))}
+        picture = self.draw(photo, result, self.place.suffix)
+        return {self.key: self.place.write(item, encode(picture, self.place.suffix))}
+
+
+def mark_skipped(places: Sequence[Place], items: Iterable[Item]) -> Iterator[Item]:
+    """With --skip-existing: items whose outputs all exist are marked to be skipped."""
+    if not places or not places[0].existing.skip:
+        return iter(items)
+    return (replace(item, skipped=all(place.path_of(item).is_file() for place in places)) for item in items)
+
+
+def _is_single(inputs: list[Input]) -> bool:
+    return len(inputs) < 2 and not any(source.is_video for source in inputs)
 
 
 def _first_two(sources: Sources) -> list[Input]:
@@ -152,7 +178,7 @@ def _first_two(sources: Sources) -> list[Input]:
     return inputs
 
 
-def _common_folder(sources: Sources) -> str:
+def common_folder(sources: Sources) -> str:
     """The deepest folder above all inputs' anchors (a named folder, or the folder of a named file)."""
     common: str | None = None
     for source in sources:
@@ -161,7 +187,7 @@ def _common_folder(sources: Sources) -> str:
     return common or os.path.abspath(".")
 
 
-def _relative(source: Input, root: str) -> str:
+def relative_path(source: Input, root: str) -> str:
     if source.is_stdin:
         return "stdin"
     return os.path.relpath(os.path.abspath(source.file), root)

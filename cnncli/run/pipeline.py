@@ -28,6 +28,7 @@ from cnncli.run.workers import WorkerPool
 from cnncli.tasks.base import Outputs, Request, Result, Task
 
 PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept, for drawing or as frames; past it, nothing new is started
+WORK_BUDGET = 1 << 30  # bytes that tasks fill meanwhile; past it, the next image waits before its first request
 FEED_AHEAD = 8  # items read before there is room for them
 LEAST_WINDOW = 32  # items in flight: enough for slow and fast ones to even out
 TICK = 0.25  # seconds between looks at the clock while decoders run
@@ -61,6 +62,8 @@ class _Flight:
         self.steps: Generator[Request, Outputs, Result] | None = None
         self.ms = {"decode": 0.0, "prepare": 0.0, "infer": 0.0, "interpret": 0.0}
         self.held = item.photo_bytes
+        self.work = 0  # bytes, see Task.working_bytes
+        self.admitted = False  # to what it works with
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -103,6 +106,7 @@ class Pipeline:
         flight.size = (photo.pixels.shape[1], photo.pixels.shape[0])
         flight.orientation = photo.orientation
         flight.photo = photo if self.finish else None
+        flight.work = self.task.working_bytes(photo.pixels)
         flight.steps = self.task.analyse(photo.pixels)
         return self._step(flight, "prepare", lambda steps: next(steps))
 
@@ -117,7 +121,7 @@ class Pipeline:
         except StopIteration as end:
             result = end.value
         extra = self.finish(flight.item, flight.photo, result) if self.finish else {}
-        return flight.outcome(result=result, extra=extra)
+        return flight.outcome(result=self.task.release(result), extra=extra)
 
 
 class _Loop:
@@ -139,7 +143,7 @@ class _Loop:
         }
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
         self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed
-        self.window = max(LEAST_WINDOW, 2 * workers, 4 * max(self.batch_size.values()))
+        self.window = max(LEAST_WINDOW, 2 * workers, 4 * max(self.batch_size.values(), default=1))
         self.feeder = Feeder(items, FEED_AHEAD, self._report)
         self.backlog: deque[Item] = deque()  # read, not started
         self.flights: dict[int, _Flight] = {}  # started, by position
@@ -149,6 +153,8 @@ class _Loop:
         self.ready: dict[int, Outcome] = {}
         self.next_in = self.next_out = 0
         self.held = 0
+        self.work = 0
+        self.waiting: deque[tuple[int, Request]] = deque()  # first requests of images that do not fit beside the others
 
     def close(self) -> None:
         self.feeder.close()
@@ -253,14 +259,30 @@ class _Loop:
         flight = self.flights[position]
         if isinstance(outcome, Request):
             self._hold(flight)
-            key = (outcome.model, outcome.array.shape, outcome.array.dtype.str)
-            self.buckets.setdefault(key, []).append((position, outcome))
+            if self._fits(flight):
+                self._enqueue(position, outcome)
+            else:
+                self.waiting.append((position, outcome))
             return
         if isinstance(outcome, BaseException):
             outcome = _failed(flight, outcome)
         self.held -= flight.held
+        self.work -= flight.work if flight.admitted else 0
         del self.flights[position]
         self.ready[position] = outcome
+        while self.waiting and self._fits(self.flights[self.waiting[0][0]]):
+            self._enqueue(*self.waiting.popleft())
+
+    def _fits(self, flight: _Flight) -> bool:
+        """Admit an image to the memory that it works with, where there is enough; to the first in any case."""
+        if not flight.admitted and (not self.work or self.work + flight.work <= WORK_BUDGET):
+            flight.admitted = True
+            self.work += flight.work
+        return flight.admitted
+
+    def _enqueue(self, position: int, request: Request) -> None:
+        key = (request.model, request.array.shape, request.array.dtype.str)
+        self.buckets.setdefault(key, []).append((position, request))
 
     def _hold(self, flight: _Flight) -> None:
         if flight.photo is not None and not flight.held:

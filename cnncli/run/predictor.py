@@ -1,7 +1,8 @@
 """The library's door: the records of the command line for images in memory or on disk."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,17 @@ from PIL import Image
 from cnncli.catalog import TASKS, resolve
 from cnncli.config import EngineConfig, RunConfig
 from cnncli.errors import InputError, UsageError
-from cnncli.io.images import Photo, decode, read_file, to_rgb
+from cnncli.io.images import Photo, read_file
+from cnncli.io.modes import to_rgb
 from cnncli.io.sources import Input
+from cnncli.results import Record
 from cnncli.run.items import Item
+from cnncli.run.pipeline import Outcome
 from cnncli.run.runner import run_items
 from cnncli.run.session import Session, open_session
+from cnncli.tasks.base import Result, Task
 
+ARRAY = ".npy"  # the ending of files that hold any array
 MANY = 1 << 20  # inputs expected by a Predictor, which does not know: it is set up for long runs
 
 ImageLike = Any  # a path, bytes of an image file, a PIL image, or uint8 (H, W, 3) RGB or (H, W) grey
@@ -44,12 +50,28 @@ class Predictor:
         self._session: Session | None = None
 
     def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:
-        if isinstance(images, (str, os.PathLike, bytes, Image.Image)) or getattr(images, "ndim", 0) in (2, 3):
-            images = [images]
+        return [record.as_dict() for record, _ in self._run(images, [])]
+
+    def pictures(self, images: ImageLike | Sequence[ImageLike]) -> list[np.ndarray | None]:
+        """What the command's `--out` would hold, as arrays; None for an image that failed.
+
+        segment: class numbers or a matte (H, W); denoise: the photo; sobel: numbers; else the annotated photo, RGB.
+        """
+        task = self._opened().task
+        drawing = _Drawn(lambda photo, result: task.draw(photo, result, ARRAY).pixels)
+        return [outcome.extra.get("picture") for _, outcome in self._run(images, [drawing])]
+
+    def _opened(self) -> Session:
         if self._session is None:
             self._session = open_session(self.task, self._task_options, self._engine_config, MANY)
-        items = (_item(index, image, self._run_config.max_pixels) for index, image in enumerate(images))
-        return [record.as_dict() for record, _ in run_items(self._session, items, self._run_config)]
+        return self._session
+
+    def _run(self, images: ImageLike | Sequence[ImageLike], products: list[Any]) -> Iterator[tuple[Record, Outcome]]:
+        if isinstance(images, (str, os.PathLike, bytes, Image.Image)) or getattr(images, "ndim", 0) in (2, 3):
+            images = [images]
+        session = self._opened()
+        items = (_item(index, image, self._run_config.max_pixels, session.task) for index, image in enumerate(images))
+        return run_items(session, items, self._run_config, products)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_session": None}
@@ -70,29 +92,39 @@ def _take(options: dict[str, Any], config: type) -> dict[str, Any]:
     return {name: options.pop(name) for name in list(options) if name in config.__dataclass_fields__}
 
 
-def _item(index: int, image: ImageLike, max_pixels: int) -> Item:
+@dataclass(frozen=True)
+class _Drawn:
+    """Hands a picture on beside the record."""
+
+    draw: Callable[[Photo, Result], np.ndarray]
+
+    def write(self, item: Item, photo: Photo, result: Result) -> Mapping[str, Any]:
+        return {"picture": self.draw(photo, result)}
+
+
+def _item(index: int, image: ImageLike, max_pixels: int, task: Task) -> Item:
     name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"#{index}"
-    return Item(index, Input(name, ""), _loader(image, max_pixels))
+    return Item(index, Input(name, ""), _loader(image, max_pixels, task))
 
 
-def _loader(image: ImageLike, max_pixels: int) -> Callable[[], Photo]:
+def _loader(image: ImageLike, max_pixels: int, task: Task) -> Callable[[], Photo]:
     def load() -> Photo:
         if isinstance(image, (str, os.PathLike)):
-            return decode(read_file(image, max_pixels), max_pixels)
+            return task.decode(read_file(image, max_pixels), max_pixels)
         if isinstance(image, (bytes, bytearray, memoryview)):
-            return decode(bytes(image), max_pixels)
+            return task.decode(bytes(image), max_pixels)
         if isinstance(image, Image.Image):
             return Photo(np.ascontiguousarray(to_rgb(image)))
-        return Photo(_checked(np.asarray(image)))
+        return Photo(_checked(np.asarray(image), task.array_types))
 
     return load
 
 
-def _checked(pixels: np.ndarray) -> np.ndarray:
+def _checked(pixels: np.ndarray, types: tuple[str, ...]) -> np.ndarray:
     if pixels.dtype == object:
-        raise InputError("is no image: give a path, bytes of an image file, a Pillow image or a uint8 array")
+        raise InputError(f"is no image: give a path, bytes of an image file, a Pillow image or a {types[0]} array")
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise InputError(f"an array image is uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}")
+    if pixels.dtype.name not in types or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise InputError(f"an array image is {' or '.join(types)} (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}")
     return np.ascontiguousarray(pixels)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnncli.catalog import TASKS, resolve
+from cnncli.catalog import DEFAULT_MODELS, TASKS, resolve
 from cnncli.config import EngineConfig, options_digest
 from cnncli.engine.base import Engine
 from cnncli.engine.device import accelerator, available_cpus
-from cnncli.errors import DeviceError, WeightsError
+from cnncli.errors import DeviceError, UsageError, WeightsError
 from cnncli.io.store import model_path
 from cnncli.io.weights import Weights, load_weights
 from cnncli.results import Run
@@ -43,16 +43,50 @@ def open_session(
     name: str, options: Any, config: EngineConfig, expected_inputs: int, notify: Notify = lambda message: None
 ) -> Session:
     """Load a task for a run over some `expected_inputs` (what `--device auto` and the use of cores go by)."""
-    path = config.weights or model_path(config.model or TASKS[name].default_model)
-    weights = load_weights(path)
-    if weights.info.task != name:
-        raise WeightsError(f"{path}: made for {weights.info.task}, not {name}; see 'cnncli weights list'")
-    task = resolve(TASKS[name].analyser)({name: weights.info}, options)
+    if options.roles and config.engine == "opencv":
+        raise UsageError(f"--engine opencv: {name} runs a network; choose auto, onnx or torch")
+    weights = _weights_of(name, options, config)
+    task = resolve(TASKS[name].analyser)({role: model.info for role, model in weights.items()}, options)
+    if not weights:
+        return _without_models(name, task, options, config)
     step = _device_step(name, task)
-    place, engine = _start(weights, config, expected_inputs, notify, step)
-    digest = options_digest(options, engine=place.engine, precision=place.precision)
-    run = Run(name, weights.info.name, weights.sha256, engine.name, engine.device, digest, task.result_key)
-    return Session(task, {name: engine}, run, place.precision)
+    place, engines = _start(weights, config, expected_inputs, notify, step)
+    main, *others = weights.values()
+    further = {model.info.task: (model.info.name, model.sha256) for model in others}
+    digest = options_digest(options, engine=place.engine, precision=place.precision, further=further)
+    engine = next(iter(engines.values()))
+    model, sha256 = (main.info.name, main.sha256) if main.sha256 else (None, None)
+    run = Run(name, model, sha256, engine.name, engine.device, digest, task.result_key, further)
+    return Session(task, engines, run, place.precision)
+
+
+def _weights_of(name: str, options: Any, config: EngineConfig) -> dict[str, Weights]:
+    """The weights of every role that the options ask for; of fixed filters where torch is to compute them."""
+    fixed = TASKS[name].fixed_weights
+    if fixed is not None:
+        if config.device == "mps":
+            raise UsageError(f"--device mps: {name} is computed in float64, which Metal lacks; use --device cpu")
+        on_device = config.engine == "torch" or config.device not in ("auto", "cpu")
+        return {name: resolve(fixed)(options)} if on_device else {}
+    return {role: _weights(role, config if number == 0 else None) for number, role in enumerate(options.roles)}
+
+
+def _weights(role: str, config: EngineConfig | None) -> Weights:
+    """The weights for a role: what the user names, or the default."""
+    named = (config.weights or (model_path(config.model) if config.model else None)) if config else None
+    path = named or model_path(DEFAULT_MODELS[role])
+    weights = load_weights(path)
+    if weights.info.task != role:
+        raise WeightsError(f"{path}: made for {weights.info.task}, not {role}; see 'cnncli weights list'")
+    return weights
+
+
+def _without_models(name: str, task: Task, options: Any, config: EngineConfig) -> Session:
+    """A task that is computed without a network, on the CPU."""
+    if config.engine not in ("auto", task.own_engine) or config.precision not in ("auto", "fp32"):
+        raise UsageError(f"{name} is computed by {task.own_engine} on the CPU here; leave --engine and --precision out")
+    digest = options_digest(options, engine=task.own_engine)
+    return Session(task, {}, Run(name, None, None, task.own_engine, "cpu", digest, task.result_key), "exact")
 
 
 def _device_step(name: str, task: Task) -> Step:
@@ -60,21 +94,32 @@ def _device_step(name: str, task: Task) -> Step:
     return (lambda: resolve(reference)(task)) if reference else lambda: None
 
 
-def _start(weights: Weights, config: EngineConfig, expected: int, notify: Notify, step: Step) -> tuple[_Place, Engine]:
-    has_graph = weights.graph is not None
+def _start(
+    weights: dict[str, Weights], config: EngineConfig, expected: int, notify: Notify, step: Step
+) -> tuple[_Place, dict[str, Engine]]:
+    """Engines for all models in one place; the task's device step belongs to the model of its name."""
+    has_graph = all(model.graph is not None for model in weights.values())
+
+    def engines(place: _Place) -> dict[str, Engine]:
+        first = next(iter(weights))
+        return {
+            role: _engine(model, place, config.threads, expected, step if role == first else lambda: None)
+            for role, model in weights.items()
+        }
+
     place = _place(config, expected, has_graph)
     try:
-        engine = _engine(weights, place, config.threads, expected, step)
+        started = engines(place)
     except DeviceError as error:
         if config.device != "auto" or place.device == "cpu":
             raise
         notify(f"{error}; going on with the CPU")
         place = _place(replace(config, device="cpu"), expected, has_graph)
-        engine = _engine(weights, place, config.threads, expected, step)
+        started = engines(place)
     else:
         if config.device == "auto" and place.device != "cpu":
             notify(f"device: {place.device} ({place.precision}); --device cpu chooses the CPU")
-    return place, engine
+    return place, started
 
 
 def _place(config: EngineConfig, expected: int, has_graph: bool) -> _Place:

@@ -11,6 +11,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from cnncli.errors import InputError
+from cnncli.io.images import Photo, decode
+from cnncli.io.pictures import WRITTEN_FORMATS, Picture
 from cnncli.io.weights import ModelInfo
 
 Outputs = Mapping[str, np.ndarray]
@@ -30,20 +33,53 @@ class Result(Protocol):
     def as_dict(self) -> dict[str, Any]: ...
 
 
+class Options(Protocol):
+    """A task's options. `roles` are what its models are made for; --model and --weights name the first one's."""
+
+    @property
+    def roles(self) -> tuple[str, ...]: ...
+
+
 class Task(Protocol):
     """Built from the metadata of its models and its options; UsageError where these don't fit together."""
 
     name: ClassVar[str]
-    picture_suffix: ClassVar[str]  # of the files in --out-dir
     result_key: str  # of the record, null on failure
     columns: tuple[str, ...]  # of the result in CSV, lists numbered from 1
 
     def __init__(self, models: Mapping[str, ModelInfo], options: Any): ...
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Result]:
-        """Analyse an upright uint8 image (H, W, 3), asking for the models' outputs on the way."""
+        """Analyse an upright image, uint8 (H, W, 3) or as `decode` gives it, asking for models' outputs on the way."""
         ...
 
-    def draw(self, image: np.ndarray, result: Result) -> np.ndarray:
-        """The task's picture: what `--out` writes."""
+    def draw(self, photo: Photo, result: Result, suffix: str) -> Picture:
+        """The task's picture: what `--out` writes, for a file that ends in `suffix`."""
         ...
+
+
+class BaseTask:
+    """What most tasks have in common."""
+
+    picture_suffix: ClassVar[str] = ".jpg"  # of the files in --out-dir
+    picture_endings: ClassVar[tuple[str, ...]] = tuple(WRITTEN_FORMATS)  # that can hold the task's picture
+    picture_key: ClassVar[str] = "output"  # of the record, for the picture's path
+    written: ClassVar[tuple[str, ...]] = ("output",)  # columns of CSV for the paths of pictures
+    array_types: ClassVar[tuple[str, ...]] = ("uint8",)  # of images that come as arrays
+    own_engine: ClassVar[str] = ""  # what computes it where no network is needed
+    decode = staticmethod(decode)  # bytes and the most pixels -> Photo
+
+    def working_bytes(self, image: np.ndarray) -> int:
+        """Memory that an image of this kind takes between its first request and its result, if that is much."""
+        return 0
+
+    def release(self, result: Any) -> Any:
+        """The result without its pixels, for when its pictures are written: many results wait for their turn."""
+        return result
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """A network's answer. InputError where it is none: half precision overflows on some photos."""
+    if not np.isfinite(values).all():
+        raise InputError("the network's answer is not finite; try --precision fp32")
+    return values

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnncli.errors import InputError, UsageError
+from cnncli.errors import UsageError
 from cnncli.imaging.draw import caption_lines
 from cnncli.imaging.geometry import resize_and_crop
+from cnncli.io.images import Photo
+from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results import Classification, Embedding, Label
-from cnncli.tasks.base import Outputs, Request
+from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
 
@@ -24,16 +26,19 @@ class ClassifyOptions:
     labels: tuple[str, ...] = ()
     embed: bool = False
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ("classify",)
+
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise UsageError(f"--top-k {self.top_k}: at least 1 label is needed")
 
 
-class Classify:
+class Classify(BaseTask):
     """Top labels of a photo, or with `embed` the features that they are computed from."""
 
     name: ClassVar[str] = "classify"
-    picture_suffix: ClassVar[str] = ".jpg"
 
     def __init__(self, models: Mapping[str, ModelInfo], options: ClassifyOptions):
         self.model = models["classify"]
@@ -56,12 +61,12 @@ class Classify:
     def interpret(self, outputs: Outputs) -> Classification | Embedding:
         """From logits (classes,) and features (F,) to a result."""
         if self.options.embed:
-            return Embedding(_finite(outputs["features"]).astype(np.float32))
-        scores = softmax(_finite(outputs["logits"]))
+            return Embedding(finite(outputs["features"]).astype(np.float32))
+        scores = softmax(finite(outputs["logits"]))
         return Classification(tuple(top_labels(scores, self.labels, self.options.top_k, self.wanted)))
 
-    def draw(self, image: np.ndarray, result: Classification) -> np.ndarray:
-        return caption_lines(image, [(entry.label, entry.score) for entry in result.classes])
+    def draw(self, photo: Photo, result: Classification, suffix: str) -> Picture:
+        return Picture(caption_lines(photo.pixels, [(entry.label, entry.score) for entry in result.classes]))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -82,9 +87,3 @@ def top_labels(
 
 def _columns(count: int) -> tuple[str, ...]:
     return tuple(f"{name}_{number}" for number in range(1, count + 1) for name in ("label", "index", "score"))
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise InputError("the network's answer is not finite; try --precision fp32")
-    return values

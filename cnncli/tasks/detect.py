@@ -10,9 +10,11 @@ from cnncli.errors import InputError, UsageError
 from cnncli.imaging.boxes import anchor_boxes, areas, decode_boxes, lies_in_larger, suppress_per_class
 from cnncli.imaging.draw import draw_boxes
 from cnncli.imaging.geometry import Geometry, letterbox, tiles
+from cnncli.io.images import Photo
+from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results import Detection, Detections
-from cnncli.tasks.base import Outputs, Request
+from cnncli.tasks.base import BaseTask, Outputs, Request
 from cnncli.tasks.labels import class_indices, class_labels
 
 MOST_OF_ALL_VIEWS = 20_000  # candidates of a photo and its tiles: suppression takes time by their square
@@ -36,6 +38,10 @@ class DetectOptions:
     tile: int | None = None
     tile_overlap: float = 0.2
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ("detect",)
+
     def __post_init__(self) -> None:
         if not 0 < self.conf < 1:
             raise UsageError(f"--conf {self.conf:g}: give a score above 0 and below 1")
@@ -49,11 +55,10 @@ class DetectOptions:
             raise UsageError(f"--tile-overlap {self.tile_overlap:g}: give a part from 0 to 0.9")
 
 
-class Detect:
+class Detect(BaseTask):
     """Objects of a photo: label, score and box each."""
 
     name: ClassVar[str] = "detect"
-    picture_suffix: ClassVar[str] = ".jpg"
     result_key = "detections"
     most_candidates = 5000  # before suppression, as in EfficientDet's own post-processing
 
@@ -123,8 +128,8 @@ class Detect:
         corners = geometry.undo_points(boxes.reshape(-1, 2)).reshape(-1, 4).astype(np.float32)
         return corners, scores, classes
 
-    def draw(self, image: np.ndarray, result: Detections) -> np.ndarray:
-        return draw_boxes(image, [(d.label, d.category_id, d.score, d.bbox) for d in result.detections])
+    def draw(self, photo: Photo, result: Detections, suffix: str) -> Picture:
+        return Picture(draw_boxes(photo.pixels, [(d.label, d.category_id, d.score, d.bbox) for d in result.detections]))
 
     def _candidates(self, outputs: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Anchors, classes, scores and box codes of what is over the threshold; only these go through the sigmoid."""

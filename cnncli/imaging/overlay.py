@@ -1,0 +1,61 @@
+"""Regions of a photo in colour, with an outline and a label each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cnncli.imaging.draw import DARK, PALETTE, Plates, font, legible, text_size
+from cnncli.imaging.masks import anchor_point
+
+OPACITY = 0.5  # of the colour: the photo still shows through
+WASHED_OUT = 0.35  # what is left of the colours outside of a soft matte
+
+
+@dataclass(frozen=True)
+class Region:
+    """A labelled part of a photo: `mask` (H, W) is true inside."""
+
+    label: str
+    mask: np.ndarray
+    colour: tuple[int, int, int]
+
+
+def numbered_colour(number: int) -> tuple[int, int, int]:
+    return PALETTE[number % len(PALETTE)]
+
+
+def draw_regions(image: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+    """A copy of the picture (H, W, 3) with its regions coloured, outlined and named; small pictures are enlarged."""
+    import cv2
+
+    painted = image.copy()
+    thickness = max(1, round(min(image.shape[:2]) / 300))
+    for region in regions:
+        tint = np.array(region.colour, np.float32) * OPACITY
+        painted[region.mask] = np.rint(image[region.mask] * (1 - OPACITY) + tint).astype(np.uint8)
+    for region in regions:
+        outlines, _ = cv2.findContours(region.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(painted, outlines, -1, DARK, thickness + 2)
+        cv2.drawContours(painted, outlines, -1, region.colour, thickness)
+    return _named(painted, regions)
+
+
+def _named(painted: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+    original = Image.fromarray(painted)
+    picture = legible(original)
+    factor = picture.width / original.width
+    plates = Plates(ImageDraw.Draw(picture), picture.size, font(max(11, text_size(*picture.size) * 3 // 4)))
+    for region in regions:
+        x, y = anchor_point(region.mask)
+        plates.write_centred(region.label, (x * factor, y * factor), region.colour)
+    return np.asarray(picture)
+
+
+def draw_matte(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """A copy of the picture (H, W, 3): what the matte (H, W) uint8 leaves out is grey and pale."""
+    part = matte[..., None].astype(np.float32) / 255
+    grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
+    pale = 255 - (255 - grey) * WASHED_OUT
+    return np.rint(image * part + pale * (1 - part)).astype(np.uint8)

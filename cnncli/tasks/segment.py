@@ -1,0 +1,219 @@
+"""Segmentation: the class of every pixel, objects apart, or a matte of whatever stands in front."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from cnncli.errors import UsageError
+from cnncli.imaging.geometry import resize, stepped_size
+from cnncli.imaging.masks import class_map, filled, palette, run_lengths, share_out
+from cnncli.imaging.overlay import Region, draw_matte, draw_regions, numbered_colour
+from cnncli.io.images import Photo
+from cnncli.io.pictures import INDEXED_ENDINGS, WRITTEN_FORMATS, Picture
+from cnncli.io.weights import ModelInfo
+from cnncli.results import Detections, Instance, Segment, Segmentation
+from cnncli.tasks.base import BaseTask, Outputs, Request, finite
+from cnncli.tasks.detect import Detect, DetectOptions
+from cnncli.tasks.labels import class_indices, class_labels
+
+SCALE_RANGE = (33, 4097)  # px of the input's long side: 4 and 512 cells of stride 8
+FOREGROUND = "foreground"
+STANDS_OUT = 0.5  # the largest value of a matte below which nothing stands in front
+HALF = 128  # of a matte's 255: from there on a pixel counts as foreground
+VOC_NAMES = {  # of COCO's classes, which the detector knows
+    "airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "dining table": "diningtable",
+    "potted plant": "pottedplant", "tv": "tvmonitor",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """`classes` limits the answer to these names. `scale`: long side of the network's input in px (None: the model's).
+
+    `scales` are factors of it and `flip` a mirrored copy, over which the answer is averaged. `instances` also tells
+    objects apart, with boxes of scores from `conf`. `foreground`: a matte of the main object, in place of classes.
+    """
+
+    classes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    scale: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    instances: bool = False
+    conf: float = 0.25
+    foreground: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        if self.foreground:
+            return ("foreground",)
+        return ("segment", "detect") if self.instances else ("segment",)
+
+    def __post_init__(self) -> None:
+        if self.foreground and (self.classes or self.labels or self.instances or self.scale or self.averages):
+            raise UsageError("--foreground knows no classes, instances and scales; leave these options out")
+        low, high = SCALE_RANGE
+        if self.scale is not None and not low <= self.scale <= high:
+            raise UsageError(f"--scale {self.scale}: give a long side from {low} to {high} pixels")
+        if not self.scales or not all(0.25 <= factor <= 4 for factor in self.scales):
+            raise UsageError("--scales: give factors from 0.25 to 4, such as 0.75,1,1.25")
+        if not 0 < self.conf < 1:
+            raise UsageError(f"--conf {self.conf:g}: give a score above 0 and below 1")
+
+    @property
+    def averages(self) -> bool:
+        return self.flip or self.scales != (1.0,)
+
+
+class Segmenter(BaseTask):
+    """A mask of classes; with `instances` also masks of the objects; or the foreground's matte."""
+
+    name: ClassVar[str] = "segment"
+    picture_suffix: ClassVar[str] = ".png"
+    picture_key: ClassVar[str] = "mask"
+    written: ClassVar[tuple[str, ...]] = ("mask", "overlay", "cutout")
+    result_key = "segments"
+    columns = ("segments",)
+
+    def __init__(self, models: Mapping[str, ModelInfo], options: SegmentOptions):
+        self.options = options
+        self.picture_endings = tuple(WRITTEN_FORMATS) if options.foreground else INDEXED_ENDINGS
+        self._method = _Foreground(models) if options.foreground else _Classes(models, options)
+        self.labels = self._method.labels
+
+    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
+        return (yield from self._method.analyse(image))
+
+    def draw(self, photo: Photo, result: Segmentation, suffix: str) -> Picture:
+        """The classes in VOC's palette, or the matte in grey."""
+        return Picture(result.pixels, None if self.options.foreground else palette())
+
+    def overlay(self, photo: Photo, result: Segmentation, suffix: str) -> Picture:
+        """The photo with its segments, or its instances, in colour."""
+        return Picture(self._method.overlay(photo.pixels, result))
+
+    def alpha(self, result: Segmentation) -> np.ndarray:
+        """How much of each pixel is cut out: uint8 (H, W)."""
+        return self._method.alpha(result)
+
+    def release(self, result: Segmentation) -> Segmentation:
+        return replace(result, pixels=None)
+
+
+class _Classes:
+    """The class of every pixel by a semantic network, objects told apart by a detector's boxes."""
+
+    def __init__(self, models: Mapping[str, ModelInfo], options: SegmentOptions):
+        self.model = models["segment"]
+        self.options = options
+        self.labels = class_labels(self.model, options.labels)
+        self.background = self.model.recipe["background"]
+        wanted = class_indices(self.labels, options.classes)
+        self.kept = np.full(256, self.background, np.uint8)  # what each class becomes in the mask
+        self.kept[wanted] = wanted
+        self.colours = np.array(palette(), np.uint8).reshape(-1, 3)
+        self.detector = Detect(models, DetectOptions(conf=options.conf)) if options.instances else None
+
+    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
+        height, width = image.shape[:2]
+        views = []
+        for long_side in self._long_sides():
+            pixels = self._resized(image, long_side)
+            for step in (1, -1) if self.options.flip else (1,):
+                outputs = yield Request("segment", np.ascontiguousarray(pixels[:, ::step]))
+                views.append(finite(outputs["logits"])[:, :, ::step])
+        classes = self.kept[class_map(views, height, width, self.model.recipe["sizes"][0])]
+        instances = None
+        if self.detector is not None:
+            found = yield from self.detector.analyse(image)
+            instances = tuple(self._instances(classes, found))
+        return Segmentation(tuple(self._segments(classes)), instances, classes)
+
+    def _long_sides(self) -> list[int]:
+        own = self.options.scale or self.model.recipe["long_side"]
+        return [min(max(round(own * factor), SCALE_RANGE[0]), SCALE_RANGE[1]) for factor in self.options.scales]
+
+    def _resized(self, image: np.ndarray, long_side: int) -> np.ndarray:
+        recipe = self.model.recipe
+        width, height = stepped_size(image.shape[1], image.shape[0], long_side, *recipe["sizes"])
+        return resize(image, height, width, recipe["filter"])[0]
+
+    def _segments(self, classes: np.ndarray) -> list[Segment]:
+        counts = np.bincount(classes.reshape(-1), minlength=len(self.labels))
+        counts[self.background] = 0
+        order = np.argsort(-counts, kind="stable")
+        return [self._segment(classes == index, int(index)) for index in order if counts[index]]
+
+    def _segment(self, mask: np.ndarray, index: int) -> Segment:
+        area = int(np.count_nonzero(mask))
+        return Segment(self.labels[index], index, area, area / mask.size, run_lengths(mask))
+
+    def _instances(self, classes: np.ndarray, found: Detections) -> list[Instance]:
+        """Objects whose class the mask knows, best first; those without a pixel of it are left out."""
+        numbers = {name: index for index, name in enumerate(self.model.classes)}
+        by_class: dict[int, list] = {}
+        for detection in found.detections:
+            index = numbers.get(VOC_NAMES.get(detection.label, detection.label), self.background)
+            if self.kept[index] != self.background:
+                by_class.setdefault(index, []).append(detection)
+        instances = []
+        for index, detections in by_class.items():
+            owner = share_out(classes == index, np.array([detection.bbox for detection in detections]))
+            areas = np.bincount(owner[owner >= 0], minlength=len(detections))
+            instances += [
+                Instance(self.labels[index], index, d.score, d.bbox, int(areas[n]), run_lengths(owner == n))
+                for n, d in enumerate(detections)
+                if areas[n]
+            ]
+        return sorted(instances, key=lambda instance: -instance.score)
+
+    def overlay(self, image: np.ndarray, result: Segmentation) -> np.ndarray:
+        if result.instances is None:
+            colours = {entry.index: tuple(int(v) for v in self.colours[entry.index]) for entry in result.segments}
+            regions = [
+                Region(f"{entry.label} {entry.fraction:.0%}", result.pixels == entry.index, colours[entry.index])
+                for entry in result.segments
+            ]
+        else:
+            regions = [
+                Region(f"{entry.label} {entry.score:.0%}", filled(entry.rle), numbered_colour(number))
+                for number, entry in enumerate(result.instances)
+            ]
+        return draw_regions(image, regions)
+
+    def alpha(self, result: Segmentation) -> np.ndarray:
+        return np.where(result.pixels == self.background, 0, 255).astype(np.uint8)
+
+
+class _Foreground:
+    """A soft matte of the main object, whatever it is (Qin et al. 2020, "U2-Net")."""
+
+    def __init__(self, models: Mapping[str, ModelInfo]):
+        self.model = models["foreground"]
+        self.labels = (FOREGROUND,)
+
+    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
+        height, width = image.shape[:2]
+        recipe = self.model.recipe
+        pixels, _ = resize(image, *recipe["input"], recipe["filter"])
+        outputs = yield Request("foreground", pixels)
+        grey = np.rint(stretched(finite(outputs["matte"])[0]) * 255).astype(np.uint8)
+        matte, _ = resize(grey, height, width, recipe["filter"])
+        inside = matte >= HALF
+        area = int(np.count_nonzero(inside))
+        segments = (Segment(FOREGROUND, 1, area, area / inside.size, run_lengths(inside)),) if area else ()
+        return Segmentation(segments, None, matte)
+
+    def overlay(self, image: np.ndarray, result: Segmentation) -> np.ndarray:
+        return draw_matte(image, result.pixels)
+
+    def alpha(self, result: Segmentation) -> np.ndarray:
+        return result.pixels
+
+
+def stretched(matte: np.ndarray) -> np.ndarray:
+    """A matte (H, W) from 0 to 1, as its authors' program shows it; as it is where nothing stands out at all."""
+    least, most = float(matte.min()), float(matte.max())
+    return (matte - least) / (most - least) if most > max(STANDS_OUT, least) else matte
