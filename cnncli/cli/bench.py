@@ -67,7 +67,9 @@ def _print(figures: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    title = "{model}, {engine} engine on {device}, {precision}, {photos} photos".format(**figures)
+    title = "{engine} engine on {device}, {precision}, {photos} photos".format(**figures)
+    if figures["model"]:
+        title = f"{figures['model']}, {title}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in ("stage", "images/s", "ms per image", "threads"):
         table.add_column(name, justify="left" if name == "stage" else "right")

@@ -1,7 +1,7 @@
 """`cnncli eval`: how right a model is on labelled data."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,8 +73,85 @@ def detect(
     return 1 if figures["failed"] else 0
 
 
-def _run(session: Any, files: list[str], run: RunConfig, manners: Manners, path: Path | None) -> Iterator[Any]:
-    """Records and outcomes of the files, in their order."""
+@app.command("segment", cls=PageCommand)
+@with_shared_options
+def segment(
+    engine: EngineConfig,
+    run: RunConfig,
+    manners: Manners,
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of photos.")],
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of their masks: class numbers as PNG.")],
+    scale: Annotated[int | None, typer.Option(help="Long side of the network's input in pixels.")] = None,
+    scales: Annotated[str, typer.Option(help="Average over these factors of it, such as 0.75,1,1.25.")] = "1",
+    flip: Annotated[bool, typer.Option("--flip", help="Average over the photo and its mirror image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    records: Annotated[Path | None, typer.Option(help="Write the photos' records (JSONL) to this file.")] = None,
+) -> int:
+    """Mean intersection over union, that of each class, and the part of the pixels that are right."""
+    from cnncli.cli.names import numbers
+    from cnncli.evaluate.segment import Agreement, find_pairs
+    from cnncli.run.session import open_session
+    from cnncli.tasks.segment import SegmentOptions
+
+    pairs = find_pairs(images, masks)
+    options = SegmentOptions(scale=scale, scales=numbers("--scales", scales), flip=flip)
+    session = open_session("segment", options, engine, expected_inputs=1 << 20, notify=say)
+    agreement = Agreement(pairs, session.task.labels)
+    photos = [pair.photo for pair in pairs]
+    failed = sum(not record.ok for record, _ in _run(session, photos, run, manners, records, [agreement]))
+    figures = {"task": "segment", "model": session.run.model, "engine": session.run.engine, "images": len(pairs)}
+    figures |= {"failed": failed, **agreement.figures()}
+    print_out(json.dumps(figures, indent=2)) if as_json else _print_classes(figures)
+    return 1 if failed else 0
+
+
+@app.command("denoise", cls=PageCommand)
+@with_shared_options
+def denoise(
+    engine: EngineConfig,
+    run: RunConfig,
+    manners: Manners,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of clean photos.")],
+    sigma: Annotated[str, typer.Option(help="Noise levels of 255.")] = "15,25,50",
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Let the noise level be estimated from each noisy photo.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Other noise; 0 is that of the published figures.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+) -> int:
+    """PSNR and SSIM after seeded noise: kept in float, and as 8 bits hold it, beside OpenCV's non-local means."""
+    from cnncli.cli.names import numbers
+    from cnncli.evaluate.denoise import DEPTHS, Trial, find_photos
+    from cnncli.run.session import open_session
+    from cnncli.tasks.denoise import DenoiseOptions
+
+    files, entries, failed = find_photos(folder), [], 0
+    for level in numbers("--sigma", sigma):
+        options = DenoiseOptions(sigma=None if blind else level)
+        session = open_session("denoise", options, engine, expected_inputs=1 << 20, notify=say)
+        entry: dict[str, Any] = {"sigma": level}
+        for depth in DEPTHS:
+            trial = Trial(level, depth, seed, run.max_pixels, beside=True)
+            outcomes = _run(session, files, run, manners, None, [trial], trial.items(files))
+            failed += sum(not record.ok for record, _ in outcomes)
+            entry[depth] = trial.figures()
+        entries.append(entry)
+    figures = {"task": "denoise", "model": session.run.model, "engine": session.run.engine, "images": len(files)}
+    figures |= {"failed": failed, "blind": blind, "levels": entries}
+    print_out(json.dumps(figures, indent=2)) if as_json else _print_noise(figures)
+    return 1 if failed else 0
+
+
+def _run(
+    session: Any,
+    files: list[str],
+    run: RunConfig,
+    manners: Manners,
+    path: Path | None,
+    products: Sequence[Any] = (),
+    items: Iterator[Any] | None = None,
+) -> Iterator[Any]:
+    """Records and outcomes of the files (or of the items made of them), in their order."""
     from contextlib import ExitStack
 
     from cnncli.cli.report import open_report
@@ -85,7 +162,8 @@ def _run(session: Any, files: list[str], run: RunConfig, manners: Manners, path:
     with ExitStack() as stack:
         report = stack.enter_context(open_report("none", manners.progress, len(files), run, session.task))
         file = RecordFile(path, resume=False, overwrite=False) if path else None
-        for record, outcome in run_items(session, items_of_files(files, run, session.task.decode), run):
+        items = items or items_of_files(files, run, session.task.decode)
+        for record, outcome in run_items(session, items, run, products):
             if file is not None:
                 file.write(record.as_dict())
             if not record.ok:
@@ -106,6 +184,38 @@ def _print_detections(figures: dict[str, Any]) -> None:
     print_out(", ".join(shown))
     failed = f", {figures['failed']} failed (nothing found in them)" if figures["failed"] else ""
     print_out(f"{figures['model']}, {figures['engine']} engine, {figures['images']} photos{failed}")
+
+
+def _print_classes(figures: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    classes = Table("class", "pixels", "IoU", box=SIMPLE_HEAD)
+    for entry in figures["classes"]:
+        classes.add_row(entry["label"], f"{entry['pixels']:,}", f"{entry['IoU']:.1f}")
+    print_out(classes)
+    failed = f", {figures['failed']} failed (not counted)" if figures["failed"] else ""
+    print_out(
+        f"{figures['model']}, {figures['engine']} engine: mIoU {figures['mIoU']:.2f} %, pixel accuracy "
+        f"{figures['pixel_accuracy']:.2f} % of {figures['images']} photos{failed}"
+    )
+
+
+def _print_noise(figures: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table("sigma", "noise", "picture", "PSNR dB", "SSIM", box=SIMPLE_HEAD)
+    for entry in figures["levels"]:
+        for depth in (name for name in entry if name != "sigma"):
+            for name, score in entry[depth].items():
+                decibels = "equal" if score["psnr"] is None else f"{score['psnr']:.2f}"
+                table.add_row(f"{entry['sigma']:g}", depth, name.replace("_", " "), decibels, f"{score['ssim']:.4f}")
+    print_out(table)
+    level = "estimated" if figures["blind"] else "known"
+    failed = f", {figures['failed']} failed (not counted)" if figures["failed"] else ""
+    engine = f"{figures['model']}, {figures['engine']} engine"
+    print_out(f"{engine}, noise level {level}, mean of {figures['images']} photos{failed}")
 
 
 def _print(figures: dict[str, Any]) -> None:

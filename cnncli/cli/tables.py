@@ -1,6 +1,7 @@
 """Rich tables of results for a terminal."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,31 +11,50 @@ from rich.table import Table
 from rich.text import Text
 
 from cnncli.cli.streams import printable
-from cnncli.results import Classification, Detections, Embedding, Record
+from cnncli.results import (
+    Classification,
+    Denoised,
+    Detection,
+    Detections,
+    Embedding,
+    Gradient,
+    Instance,
+    Record,
+    Segmentation,
+)
 
 
 def single(record: Record, result: Any) -> Table:
     """All that was found in one input."""
     table = Table(title=_title(record), title_justify="left", box=SIMPLE_HEAD, title_style="bold")
     if isinstance(result, Classification):
-        table.add_column("label")
-        table.add_column("score", justify="right")
-        table.add_column("", min_width=20)
-        for entry in result.classes:
-            bar = ProgressBar(total=1.0, completed=entry.score, width=20)
-            table.add_row(Text(entry.label), f"{entry.score:.1%}", bar)
-        return table
-    if isinstance(result, Detections):
-        for name in ("label", "score", "x", "y", "width", "height"):
-            table.add_column(name, justify="left" if name == "label" else "right")
-        for entry in result.detections:
-            table.add_row(Text(entry.label), f"{entry.score:.1%}", *(f"{value:.0f}" for value in entry.bbox))
-        if result.detections:
-            return table
-        table = Table(title=_title(record), title_justify="left", box=SIMPLE_HEAD, title_style="bold")
-    table.add_column("result")
-    table.add_row(_summary(record, result))
+        _add_parts(table, "score", [(entry.label, entry.score) for entry in result.classes])
+    elif isinstance(result, Segmentation) and result.instances:
+        _add_boxes(table, result.instances)
+    elif isinstance(result, Segmentation) and result.segments:
+        _add_parts(table, "of the photo", [(entry.label, entry.fraction) for entry in result.segments])
+    elif isinstance(result, Detections) and result.detections:
+        _add_boxes(table, result.detections)
+    else:
+        table.add_column("result")
+        table.add_row(_summary(record, result))
     return table
+
+
+def _add_parts(table: Table, heading: str, parts: Sequence[tuple[str, float]]) -> None:
+    """Labels with parts of 1, in numbers and as bars."""
+    table.add_column("label")
+    table.add_column(heading, justify="right")
+    table.add_column("", min_width=20)
+    for label, part in parts:
+        table.add_row(Text(label), f"{part:.1%}", ProgressBar(total=1.0, completed=part, width=20))
+
+
+def _add_boxes(table: Table, entries: Sequence[Detection | Instance]) -> None:
+    for name in ("label", "score", "x", "y", "width", "height"):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    for entry in entries:
+        table.add_row(Text(entry.label), f"{entry.score:.1%}", *(f"{value:.0f}" for value in entry.bbox))
 
 
 def many(rows: list[tuple[Record, Any]], header: bool, width: int) -> Table:
@@ -77,4 +97,24 @@ def _summary(record: Record, result: Any) -> Text:
         return Text(", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing")
     if isinstance(result, Embedding):
         return Text(f"{len(result.features)} features")
+    if isinstance(result, Segmentation):
+        return Text(", ".join(f"{entry.label} {entry.fraction:.0%}" for entry in result.segments) or "nothing")
+    if isinstance(result, Denoised):
+        return Text(f"noise level {result.sigma:.1f}{_quality(record)}{_written(record)}")
+    if isinstance(result, Gradient):
+        return Text(f"{result.least:g} to {result.most:g}, mean {result.mean:.4g}{_written(record)}")
     return Text(str(result))
+
+
+def _quality(record: Record) -> str:
+    """PSNR against the clean photo, where there is one."""
+    if "psnr" not in record.extra:
+        return ""
+    before, after = record.extra["psnr_before"], record.extra["psnr"]
+    shown = [f"{value:.2f}" if value is not None else "equal" for value in (before, after)]
+    return f", {shown[0]} -> {shown[1]} dB"
+
+
+def _written(record: Record) -> str:
+    path = record.extra.get("output")
+    return f", {printable(path)}" if path else ", nothing written (see --out)"
