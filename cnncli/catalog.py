@@ -63,6 +63,8 @@ DEFAULT_MODELS: dict[str, str] = {
     "segment": "deeplabv3_mobilenetv2",
     "foreground": "u2netp",
     "denoise": "ffdnet_color",
+    "find-face": "yunet",
+    "embed-face": "sface",
 }
 
 # What a model can be made for, and the function that builds its network: backbone, head, number of classes -> module.
@@ -76,6 +78,9 @@ NETWORKS: dict[str, str] = {
     "find-face": "cnncli.nn.faces:yunet",
     "embed-face": "cnncli.nn.faces:embedder",
 }
+
+# What answers the same in half precision: scores within 0.005, measured. The others' pictures and points would move.
+HALF_PRECISION = ("classify", "detect", "segment")
 
 BACKBONES: dict[str, str] = {
     "efficientnet_lite0": "cnncli.nn.backbones.efficientnet_lite:lite0",
@@ -91,6 +96,9 @@ MODELS: dict[str, ModelEntry] = {
     "deeplabv3_mobilenetv2": ModelEntry("segment", "DeepLabv3 on MobileNetV2, 513 px, 21 VOC classes (default)"),
     "u2netp": ModelEntry("foreground", "U2-Netp, 320 px, the main object (default of segment --foreground)"),
     "ffdnet_color": ModelEntry("denoise", "FFDNet for colour photos, any size, noise levels 0 to 75 (default)"),
+    "yunet": ModelEntry("find-face", "YuNet, any size, faces and five points of each (default)"),
+    "sface": ModelEntry("embed-face", "SFace, 112 px aligned faces, cosine distance (default)"),
+    "dlib_resnet29": ModelEntry("embed-face", "dlib's ResNet-29, 150 px aligned faces, euclidean distance"),
 }
 
 

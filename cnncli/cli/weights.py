@@ -48,8 +48,9 @@ def _print_table(entries: list[dict]) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("model", "task", "input", "MB", "measured in %", "licence"):
-        table.add_column(name, justify="right" if name == "MB" else "left", overflow="fold", no_wrap=name != "licence")
+    for name in ("model", "task", "input", "MB", "measured (% or dB)", "licence"):
+        whole = name in ("model", "task", "input", "MB")
+        table.add_column(name, justify="right" if name == "MB" else "left", overflow="fold", no_wrap=whole)
     for entry in entries:
         measured = "\n".join(f"{name.replace('_', ' ')} {value}" for name, value in entry["measured"].items())
         size = entry["input"], str(entry["megabytes"])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the metadata; a file from a later format is refused with a clear sentence
 CHECK = re.compile(rb'"check":"([^"]{64})"')  # SHA-256 of the header with zeros in this place
+HEADER_STEP = 8  # bytes: tensors start at a multiple, as in the safetensors library
 HEADER_LIMIT = 100_000_000  # bytes, as in the safetensors library
 
 
@@ -123,11 +124,14 @@ def save_weights(path: Path, info: ModelInfo, tensors: Mapping[str, "np.ndarray"
 
 
 def _with_check(content: bytes) -> tuple[bytes, bytes, memoryview]:
-    """A file's parts, the header with its own hash in it."""
+    """A file's parts, the header with its own hash in it; its keys in order, so that equal weights give equal files."""
     (length,) = struct.unpack("<Q", content[:8])
-    header = content[8 : 8 + length]
+    entries = json.loads(content[8 : 8 + length])
+    entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
+    header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % HEADER_STEP)
     checked = CHECK.sub(b'"check":"%s"' % hashlib.sha256(header).hexdigest().encode(), header)
-    return content[:8], checked, memoryview(content)[8 + length :]
+    return struct.pack("<Q", len(checked)), checked, memoryview(content)[8 + length :]
 
 
 def _is_intact(header: bytes) -> bool:

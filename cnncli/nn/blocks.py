@@ -21,8 +21,9 @@ class SameConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        top, bottom = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
-        left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        rows, columns = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        top, bottom = same_padding(x.shape[2], rows, self.stride[0])
+        left, right = same_padding(x.shape[3], columns, self.stride[1])
         if top == bottom and left == right:  # symmetric: the convolution pads by itself, with no copy of the map
             return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         return super().forward(F.pad(x, (left, right, top, bottom)))
@@ -42,10 +43,28 @@ class SameMaxPool2d(nn.Module):
         return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=-torch.inf), self.kernel, self.stride)
 
 
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = True,
+    dilation: int = 1,
+    symmetric: bool = False,
+) -> nn.Conv2d:
+    """A convolution to ceil(size / stride) cells, kernel odd: SAME, or `symmetric`, with as many cells on either side.
+
+    The two are equal at stride 1 and on odd maps. A symmetric one needs no size, so its graph takes maps of any.
+    """
+    kind, padding = (nn.Conv2d, dilation * (kernel // 2)) if symmetric else (SameConv2d, 0)
+    return kind(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution, batch normalisation and, unless it is the linear end of a block, ReLU6.
 
-    `folded`: the normalisation is part of the convolution, which then has a bias.
+    `folded`: the normalisation is part of the convolution, which then has a bias. `symmetric`: see `convolution`.
     """
 
     def __init__(
@@ -58,8 +77,12 @@ class ConvNormAct(nn.Sequential):
         activate: bool = True,
         folded: bool = False,
         eps: float = 1e-3,
+        dilation: int = 1,
+        symmetric: bool = False,
     ):
-        layers: list[nn.Module] = [SameConv2d(in_channels, out_channels, kernel, stride, groups=groups, bias=folded)]
+        layers: list[nn.Module] = [
+            convolution(in_channels, out_channels, kernel, stride, groups, folded, dilation, symmetric)
+        ]
         if not folded:
             layers.append(nn.BatchNorm2d(out_channels, eps=eps))
         if activate:
@@ -74,12 +97,24 @@ class InvertedResidual(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int, folded: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        expansion: int,
+        folded: bool = False,
+        dilation: int = 1,
+        symmetric: bool = False,
     ):
         super().__init__()
         hidden = in_channels * expansion
         layers = [] if expansion == 1 else [ConvNormAct(in_channels, hidden, folded=folded)]
-        layers.append(ConvNormAct(hidden, hidden, kernel, stride, groups=hidden, folded=folded))
+        layers.append(
+            ConvNormAct(
+                hidden, hidden, kernel, stride, groups=hidden, folded=folded, dilation=dilation, symmetric=symmetric
+            )
+        )
         layers.append(ConvNormAct(hidden, out_channels, activate=False, folded=folded))
         self.layers = nn.Sequential(*layers)
         self.residual = stride == 1 and in_channels == out_channels

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnncli.catalog import DEFAULT_MODELS, TASKS, resolve
+from cnncli.catalog import DEFAULT_MODELS, HALF_PRECISION, TASKS, resolve
 from cnncli.config import EngineConfig, options_digest
 from cnncli.engine.base import Engine
 from cnncli.engine.device import accelerator, available_cpus
@@ -16,7 +16,6 @@ from cnncli.results import Run
 from cnncli.tasks.base import Task
 
 GPU_PAYS_FROM = 64  # inputs: below, importing torch and starting CUDA takes longer than the CPU's whole run
-DEFAULT_PRECISION = {"cpu": "fp32", "cuda": "fp16", "mps": "fp32"}
 
 Notify = Callable[[str], None]
 Step = Callable[[], Any]  # makes the task's device step, which imports torch, or None
@@ -99,6 +98,7 @@ def _start(
 ) -> tuple[_Place, dict[str, Engine]]:
     """Engines for all models in one place; the task's device step belongs to the model of its name."""
     has_graph = all(model.graph is not None for model in weights.values())
+    halves = all(role in HALF_PRECISION for role in weights)
 
     def engines(place: _Place) -> dict[str, Engine]:
         first = next(iter(weights))
@@ -107,14 +107,14 @@ def _start(
             for role, model in weights.items()
         }
 
-    place = _place(config, expected, has_graph)
+    place = _place(config, expected, has_graph, halves)
     try:
         started = engines(place)
     except DeviceError as error:
         if config.device != "auto" or place.device == "cpu":
             raise
         notify(f"{error}; going on with the CPU")
-        place = _place(replace(config, device="cpu"), expected, has_graph)
+        place = _place(replace(config, device="cpu"), expected, has_graph, halves)
         started = engines(place)
     else:
         if config.device == "auto" and place.device != "cpu":
@@ -122,7 +122,7 @@ def _start(
     return place, started
 
 
-def _place(config: EngineConfig, expected: int, has_graph: bool) -> _Place:
+def _place(config: EngineConfig, expected: int, has_graph: bool, halves: bool) -> _Place:
     device = config.device
     if device == "auto":
         device = "cpu"
@@ -134,7 +134,7 @@ def _place(config: EngineConfig, expected: int, has_graph: bool) -> _Place:
         engine = "onnx" if plain and has_graph else "torch"  # a network that can't be exported has no graph
     precision = config.precision
     if precision == "auto":
-        precision = DEFAULT_PRECISION[device.partition(":")[0]]
+        precision = "fp16" if halves and device.startswith("cuda") else "fp32"
     return _Place(engine, device, precision)
 
 

@@ -42,7 +42,8 @@ def test_engines_agree(saved: Weights, batch: int) -> None:
     by_torch = TorchEngine(saved, "cpu", "fp32", threads=1).run(pictures)
     by_onnx = OnnxEngine(saved, threads=1, parallel_calls=1).run(pictures)
     scores = softmax(by_torch["logits"])
-    np.testing.assert_allclose(softmax(by_onnx["logits"]), scores, atol=1e-4)
+    # logits of random networks reach 41, where float32 rounds by 4e-6: 60 layers of it move a score by 1e-4
+    np.testing.assert_allclose(softmax(by_onnx["logits"]), scores, atol=3e-4)
     np.testing.assert_allclose(by_onnx["features"], by_torch["features"], atol=1e-4)
 
 
