@@ -9,45 +9,53 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli import (
-    bench,
-    classify,
-    denoise,
-    detect,
-    evaluate,
-    merge,
-    schema,
-    segment,
-    settings_file,
-    sobel,
-    weights,
-)
+from cnncli.catalog import resolve
+from cnncli.cli import settings_file
 from cnncli.cli.pages import HELP_OPTIONS, PageCommand, new_app, page
 from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, print_out, say
 from cnncli.errors import CnncliError, OutputClosedError, OutputError
 
 EXIT_BUG = 70
+COMMANDS = {
+    "classify": "cnncli.cli.classify:classify",
+    "detect": "cnncli.cli.detect:detect",
+    "segment": "cnncli.cli.segment:segment",
+    "denoise": "cnncli.cli.denoise:denoise",
+    "sobel": "cnncli.cli.sobel:sobel",
+    "merge": "cnncli.cli.merge:merge_command",
+    "schema": "cnncli.cli.schema:schema_command",
+}
+GROUPS = {
+    "eval": "cnncli.cli.evaluate:app",
+    "bench": "cnncli.cli.bench:app",
+    "weights": "cnncli.cli.weights:app",
+}
 
-app = new_app(
-    name="cnncli",
-    help="Image analysis on convolutional networks. Answers offline, one record per input.",
-    epilog="Exit codes: 0 all well, 1 some inputs failed, 2 usage, 3 weights, 4 device or memory, 70 a bug, "
-    "74 output can't be written, 130/143 interrupted. Every option --some-name can be set as CNNCLI_SOME_NAME "
-    "or as some-name in cnncli.toml.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": list(HELP_OPTIONS)},
-)
-app.command("classify", cls=PageCommand)(classify.classify)
-app.command("detect", cls=PageCommand)(detect.detect)
-app.command("segment", cls=PageCommand)(segment.segment)
-app.command("denoise", cls=PageCommand)(denoise.denoise)
-app.command("sobel", cls=PageCommand)(sobel.sobel)
-app.command("merge", cls=PageCommand)(merge.merge_command)
-app.command("schema", cls=PageCommand)(schema.schema_command)
-app.add_typer(evaluate.app, name="eval")
-app.add_typer(bench.app, name="bench")
-app.add_typer(weights.app, name="weights")
+
+def application(word: str | None = None) -> typer.Typer:
+    """The whole command line, or, where `word` names one of its commands, that one alone.
+
+    Declaring a command's thirty options takes time; a run needs those of one.
+    """
+    app = new_app(
+        name="cnncli",
+        help="Image analysis on convolutional networks. Answers offline, one record per input.",
+        epilog="Exit codes: 0 all well, 1 some inputs failed, 2 usage, 3 weights, 4 device or memory, 70 a bug, "
+        "74 output can't be written, 130/143 interrupted. Every option --some-name can be set as CNNCLI_SOME_NAME "
+        "or as some-name in cnncli.toml.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": list(HELP_OPTIONS)},
+    )
+    alone = {word} & (COMMANDS.keys() | GROUPS.keys())
+    for name, reference in COMMANDS.items():
+        if not alone or name in alone:
+            app.command(name, cls=PageCommand)(resolve(reference))
+    for name, reference in GROUPS.items():
+        if not alone or name in alone:
+            app.add_typer(resolve(reference), name=name)
+    app.callback()(root)
+    return app
 
 
 def _print_version(asked: bool) -> None:
@@ -56,7 +64,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     context: typer.Context,
     version: Annotated[
@@ -64,7 +71,7 @@ def root(
     ] = False,
 ) -> None:
     """Set what the environment and cnncli.toml say, before the command's own options are read."""
-    context.default_map = settings_file.defaults(context.command)
+    context.default_map = settings_file.defaults(context.command, lambda: typer.main.get_command(application()))
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -72,6 +79,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         with own_stderr(), interruptible():
             words = sys.argv[1:] if arguments is None else arguments
+            app = application(words[0] if words and not completing() else None)
             if (text := page(app, "cnncli", words)) is not None:
                 print_out(text)
                 return 0
@@ -95,6 +103,11 @@ def run(arguments: list[str] | None = None) -> int:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the parser's own, of whatever version
             return _usage_error(error)
         return _bug()
+
+
+def completing() -> bool:
+    """Whether a shell asks for completions: of all commands."""
+    return "_CNNCLI_COMPLETE" in os.environ
 
 
 def _bug() -> int:

@@ -56,7 +56,9 @@ def engine_options(
         _model("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: a GPU for over 64 inputs, else the CPU."),
     ] = "auto",
     engine: Annotated[str, _model(help="auto, onnx (CPU) or torch (any device).")] = "auto",
-    precision: Annotated[str, _model(help="auto, fp32, fp16 or bf16. auto: fp32, on CUDA fp16 where answers stay the same.")] = "auto",
+    precision: Annotated[
+        str, _model(help="auto, fp32, fp16 or bf16. auto: fp32; on CUDA fp16, where answers stay.")
+    ] = "auto",
     threads: Annotated[str, _model(help="Threads of inference; auto: all cores.")] = "auto",
 ) -> EngineConfig:
     return EngineConfig(model, weights, device, engine, precision, count_or_auto("--threads", threads))

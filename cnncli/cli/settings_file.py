@@ -5,7 +5,7 @@ keys of a table named after a command ([classify], [eval.classify]) hold for tha
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,13 @@ PREFIX = "CNNCLI_"
 NOT_OPTIONS = {"CNNCLI_CACHE", "CNNCLI_DEBUG", "CNNCLI_MIRROR"}
 
 
-def defaults(group: Any) -> dict[str, Any]:
-    """The default map of the command line's parser: for each command, its options' values."""
+def defaults(group: Any, whole: Callable[[], Any]) -> dict[str, Any]:
+    """The default map of the command line's parser: for each command of a group, its options' values.
+
+    `whole` makes the group of all commands: a file may speak of any of them.
+    """
     path, settings = _read_file()
+    group = whole() if settings else group
     known = {parameter for command in _commands(group) for parameter in _parameters(command)}
     environment = _environment(known)
     return _map(group, settings, environment, known, path)

@@ -25,7 +25,7 @@ def sobel(
             help="magnitude (default), gx, gy, angle, sum (gx + gy), mean ((gx + gy) / 2) or abs (|gx| + |gy|).",
         ),
     ] = "magnitude",
-    kernel: Annotated[str, _answer("--kernel", "-k", help="3 (default), 5, 7 or scharr.")] = "3",
+    kernel: Annotated[str, _answer(help="3 (default), 5, 7 or scharr.")] = "3",
     border: Annotated[
         str, _answer(help="Beyond the edge: reflect101 (default), reflect, replicate, constant (black) or wrap.")
     ] = "reflect101",

@@ -56,6 +56,8 @@ def own_stderr() -> Iterator[None]:
             ours.flush()
         os.dup2(original, 2)
         sys.stderr = previous
+        with contextlib.suppress(OSError):
+            ours.close()
 
 
 @contextlib.contextmanager

@@ -4,14 +4,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cnncli.cli.app import app
+from cnncli.cli.app import application
 from tests.cli.test_startup import commands
 
 COMMANDS = list(commands())
 
 
 def command_of(words: tuple[str, ...]):
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application())
     for word in words:
         command = command.commands[word]
     return command
@@ -29,7 +29,7 @@ def test_every_command_and_option_is_explained(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_names_the_command(words: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(app, [*words, "--help"])
+    result = CliRunner().invoke(application(), [*words, "--help"])
     assert result.exit_code == 0
     assert " ".join(words) in result.stdout
 

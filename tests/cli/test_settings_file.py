@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from cnncli.cli import settings_file
-from cnncli.cli.app import app
+from cnncli.cli.app import application
 from cnncli.errors import UsageError
 
 
@@ -17,7 +17,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def defaults() -> dict:
-    return settings_file.defaults(typer.main.get_command(app))
+    group = typer.main.get_command(application())
+    return settings_file.defaults(group, lambda: group)
 
 
 def test_is_empty_without_file_and_variables(folder: Path) -> None:

@@ -9,14 +9,14 @@ import pytest
 import typer
 
 from cnncli.catalog import TASKS
-from cnncli.cli.app import app
+from cnncli.cli.app import application
 
 HEAVY = ("numpy", "cv2", "PIL", "torch", "torchvision", "onnxruntime", "onnx", "safetensors", "simplejpeg")
 
 
 def commands(group: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The words of every command and group."""
-    group = group or typer.main.get_command(app)
+    group = group or typer.main.get_command(application())
     yield words
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
