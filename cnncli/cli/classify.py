@@ -29,18 +29,12 @@ class _Vectors(Addition):
         self.takes_out = self.path is not None
 
     def check(self, context: RunContext) -> None:
-        from cnncli.run.outputs import check_folder, refuse_inputs
+        from cnncli.run.outputs import check_array
 
         if self.path is None and (context.output.out or context.output.out_dir):
             raise UsageError("--embed gives features, which are no picture; use --out FILE.npy")
-        if self.path is None:
-            return
-        check_folder(self.path.parent, "--out")
-        refuse_inputs(self.path, context.sources)
-        if self.path.exists() and context.existing.refused:
-            raise UsageError(f"{self.path}: exists; use --overwrite")
-        if context.output.resume:
-            raise UsageError(f"--out {self.path}: an array can't be resumed; use --records alone")
+        if self.path is not None:
+            check_array(self.path, context.sources, context.existing, context.output.resume)
 
     def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
         if self.path is None:

@@ -47,7 +47,7 @@ def denoise(
     strength: Annotated[float, _answer(help="Part of the noise to remove, 0 to 1 (default: 1).")] = 1.0,
     tile: Annotated[
         int | None,
-        _answer(help="Work in squares of this many pixels, joined without seams; large photos: 1024."),
+        _answer(help="Work in squares of this many pixels, joined without seams (default: 1024, over 1.5 megapixels)."),
     ] = None,
     tile_overlap: Annotated[int, _answer(help="Pixels that a tile shares with the next (default: 64).")] = 64,
     add_noise: Annotated[
@@ -67,6 +67,8 @@ def denoise(
     cnncli denoise noisy.jpg --out clean.png --compare both.png
     cnncli denoise -r scans/ --sigma 15 --out-dir clean/
     cnncli denoise photo.png --add-noise 25 --out noisy.png
+
+    Without --out and --out-dir the records tell the noise level alone.
     """
     from cnncli.cli.names import number_or
     from cnncli.tasks.denoise import DenoiseOptions

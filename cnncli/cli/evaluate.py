@@ -142,6 +142,104 @@ def denoise(
     return 1 if failed else 0
 
 
+@app.command("verify-face", cls=PageCommand)
+@with_shared_options
+def verify_face(
+    engine: EngineConfig,
+    run: RunConfig,
+    manners: Manners,
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS.CSV", help="Two names a line and a column 'same', 1 or 0.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos, where it is not the CSV's own.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Fixed threshold; without it, the model's own.")] = None,
+    metric: Annotated[str | None, typer.Option(help="cosine, euclidean or euclidean_l2; else the model's.")] = None,
+    which: Annotated[str, typer.Option(help="Of several faces: best, largest or all.")] = "best",
+    roc: Annotated[Path | None, typer.Option(help="Draw the ROC curve into this file.")] = None,
+    calibrate: Annotated[
+        float | None, typer.Option(help="Find the threshold for this rate of false accepts, such as 0.001.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Where --calibrate writes it, for 'verify-face --threshold @FILE'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
+    records: Annotated[Path | None, typer.Option(help="Write the pairs' records (JSONL) to this file.")] = None,
+) -> int:
+    """Accuracy (at the threshold, at its best, 10-fold), AUC, equal error rate, and true accepts at few false ones."""
+    from cnncli.errors import UsageError
+    from cnncli.evaluate.verify_face import calibrate as calibrated
+    from cnncli.evaluate.verify_face import scores_of, write_calibration
+    from cnncli.run.pairs import read_pairs
+    from cnncli.run.session import open_session
+    from cnncli.tasks.verify_face import PAIR, FaceOptions
+
+    if (calibrate is None) != (calibration is None):
+        raise UsageError("--calibrate RATE and --calibration FILE go together; give both")
+    listed = read_pairs(pairs, images)
+    if any(pair.same is None for pair in listed):
+        raise UsageError(f"{pairs}: has no column 'same'; write its names in the first line: img1,img2,same")
+    options = FaceOptions(PAIR, which=which, threshold=threshold, metric=metric)
+    session = open_session("verify-face", options, engine, expected_inputs=1 << 20, notify=say)
+    distances = list(_distances(session, listed, run, manners, records))
+    truth, judge = [bool(pair.same) for pair in listed], session.task.judge
+    figures = {"task": "verify-face", "model": session.run.model, "engine": session.run.engine, "metric": judge.metric}
+    figures |= scores_of(distances, truth, judge.threshold)
+    if roc is not None:
+        _draw_roc(roc, distances, truth, f"{session.run.model}, {len(listed)} pairs: AUC {figures['AUC']:.4f}")
+    if calibrate is not None and calibration is not None:
+        found = calibrated(distances, truth, calibrate, session.run.model, judge.metric)
+        write_calibration(calibration, found)
+        figures["calibrated_threshold"] = found.threshold
+    print_out(json.dumps(figures, indent=2)) if as_json else _print_figures(figures)
+    return 1 if figures["missed"] else 0
+
+
+def _distances(
+    session: Any, pairs: Sequence[Any], run: RunConfig, manners: Manners, path: Path | None
+) -> Iterator[float | None]:
+    """The distance of each pair; None where a photo can't be read or shows no face."""
+    from contextlib import ExitStack
+
+    from cnncli.cli.report import open_report
+    from cnncli.run.checkpoint import RecordFile
+    from cnncli.run.pairs import pair_items, verify
+
+    with ExitStack() as stack:
+        report = stack.enter_context(open_report("none", manners.progress, len(pairs), run, session.task))
+        file = RecordFile(path, resume=False, overwrite=False) if path else None
+        for record, outcome in verify(session, pair_items(pairs), run):
+            if file is not None:
+                file.write(record.as_dict())
+            if not record.ok:
+                report.message(record.failure)
+            report.add(record, outcome.result)
+            yield outcome.result.match.distance if outcome.result else None
+
+
+def _draw_roc(path: Path, distances: Sequence[float | None], truth: Sequence[bool], title: str) -> None:
+    import numpy as np
+
+    from cnncli.evaluate.roc_picture import draw_roc
+    from cnncli.evaluate.verify_face import roc
+    from cnncli.io.pictures import Picture, encode
+    from cnncli.run.outputs import write_file
+
+    known = [(value, same) for value, same in zip(distances, truth, strict=True) if value is not None]
+    values, labels = (np.array(part) for part in zip(*known, strict=True))
+    write_file(path, encode(Picture(draw_roc(roc(values, labels), title)), path.suffix))
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table("figure", "value", box=SIMPLE_HEAD)
+    for name, value in figures.items():
+        if isinstance(value, (int, float)):
+            percent = name not in ("pairs", "missed", "threshold", "AUC", "calibrated_threshold")
+            table.add_row(name.replace("_", " "), f"{value:g} %" if percent else f"{value:g}")
+    print_out(table)
+    print_out(f"{figures['model']}, {figures['engine']} engine, {figures['metric']} distance")
+
+
 def _run(
     session: Any,
     files: list[str],

@@ -34,17 +34,19 @@ class Tally:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the parts of a run know of it: the session, the sources, and the options of output."""
+    """What the parts of a run know of it: the session, the sources, and the options of output and of the run."""
 
     session: Any
     sources: Any
     output: OutputOptions
+    run: RunConfig
 
     @property
     def existing(self) -> Any:
         from cnncli.run.outputs import Existing
 
-        return Existing(self.output.overwrite, self.output.skip_existing, self.output.resume)
+        output, run = self.output, self.run
+        return Existing(output.overwrite, output.skip_existing, output.resume, run.shard, run.frames == "all")
 
 
 class Addition:
@@ -77,6 +79,29 @@ class Addition:
         """What takes the place of the format's writer on standard output."""
         return None
 
+    def items(self, context: RunContext, run: RunConfig) -> Iterator[Any]:
+        """What gets a record each: the inputs."""
+        from cnncli.run.items import items_of
+
+        return items_of(context.sources, run, context.session.task.decode)
+
+    def count(self, context: RunContext, run: RunConfig) -> int:
+        """How many items all shards together have."""
+        from cnncli.run.items import count_items
+
+        return count_items(context.sources, run)
+
+    def outcomes(
+        self, context: RunContext, items: Iterator[Any], run: RunConfig, products: list[Any], total: int | None
+    ) -> Iterator[tuple[Any, Any]]:
+        """Records of the items, each with the outcome that it was made from."""
+        from cnncli.run.runner import run_items
+
+        return run_items(context.session, items, run, products, total, context.output.timings)
+
+    def exit_code(self, tally: Tally) -> int:
+        return tally.exit_code
+
 
 def execute(
     task: str,
@@ -88,20 +113,21 @@ def execute(
     run: RunConfig,
     manners: Manners,
     addition: Addition = Addition(),  # noqa: B008 (it holds nothing)
+    sources: Any = None,
 ) -> int:
-    """Run a task over the inputs and report; the exit code."""
+    """Run a task over the inputs and report; the exit code. `sources` are used in the place of those of the words."""
     from cnncli.engine.device import available_cpus
     from cnncli.run.items import peek_count
     from cnncli.run.session import GPU_PAYS_FROM, open_session
 
-    sources = find_sources(words, inputs, output, addition.folder)
+    sources = sources or find_sources(words, inputs, output, addition.folder)
     expected = peek_count(sources, max(GPU_PAYS_FROM + 1, available_cpus()))
     notify = (lambda message: None) if manners.quiet else say
     session = open_session(task, options, engine, expected, notify)
     if manners.verbose:
         say(_description(session))
-    context = RunContext(session, sources, output)
-    return _Execution(context, run, manners, expected, addition).run()
+    context = RunContext(session, sources, output, run)
+    return _Execution(context, manners, expected, addition).run()
 
 
 def _description(session: Any) -> str:
@@ -133,21 +159,19 @@ def find_sources(
 class _Execution:
     """One run of a command: builds the places that outputs go to, drives the runner, counts."""
 
-    def __init__(self, context: RunContext, run: RunConfig, manners: Manners, expected: int, addition: Addition):
+    def __init__(self, context: RunContext, manners: Manners, expected: int, addition: Addition):
         self.context = context
         self.session = context.session
         self.sources = context.sources
         self.output = context.output
-        self.config = run
+        self.config = context.run
         self.manners = manners
         self.expected = expected
         self.addition = addition
         self.tally = Tally()
 
     def run(self) -> int:
-        from cnncli.run.items import count_items, items_of
         from cnncli.run.outputs import mark_skipped
-        from cnncli.run.runner import run_items
 
         if self.output.format not in FORMATS + self.addition.formats:
             raise UsageError(f"--format {self.output.format} is for detections; choose {', '.join(FORMATS)}")
@@ -155,14 +179,14 @@ class _Execution:
         place = None if self.addition.takes_out else self._place()
         products = [*self.addition.products(self.context, place), *self._pictures(place)]
         places = self._places(place, products)
-        total = count_items(self.sources, self.config) if self.config.shard.count > 1 else None
+        total = self.addition.count(self.context, self.config) if self.config.shard.count > 1 else None
         with contextlib.ExitStack() as stack:
-            items = items_of(self.sources, self.config, self.session.task.decode)
+            items = self.addition.items(self.context, self.config)
             record_file, items = self._records(stack, items)
             items = mark_skipped(places, items)
             report = stack.enter_context(self._report(self._takes_stdout(places)))
             sinks = self.addition.sinks(self.context, stack, report)
-            for record, outcome in run_items(self.session, items, self.config, products, total, self.output.timings):
+            for record, outcome in self.addition.outcomes(self.context, items, self.config, products, total):
                 if record_file is not None:
                     record_file.write(record.as_dict())
                 for sink in sinks:
@@ -204,9 +228,12 @@ class _Execution:
 
     def _takes_stdout(self, places: list[Any]) -> bool:
         """Whether a picture goes to standard output, which has room for one."""
+        from cnncli.run.outputs import refuse_shared
+
         taken = [place for place in places if getattr(place, "path", None) == STDOUT]
         if len(taken) > 1:
             raise UsageError("two pictures can't both go to standard output; name a file for one of them")
+        refuse_shared(places, self.sources)
         return bool(taken)
 
     def _records(self, stack: contextlib.ExitStack, items: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
@@ -243,7 +270,8 @@ class _Execution:
         self.tally.failed += 1
         self.tally.bug = self.tally.bug or outcome.bug
         if not self.manners.quiet:
-            report.message(f"{record.file}: {record.failure}")
+            names_file = "file2" in record.extra  # the failure of a pair says of which of its photos
+            report.message(record.failure if names_file else f"{record.file}: {record.failure}")
 
     def _end(self) -> int:
         tally = self.tally
@@ -253,4 +281,4 @@ class _Execution:
             for line in tally.bug.splitlines():
                 say(line)
             say("this is a bug in cnncli, please report it with the lines above")
-        return tally.exit_code
+        return self.addition.exit_code(tally)

@@ -162,7 +162,7 @@ def output_options(
     overwrite: Annotated[
         bool, _output("--overwrite", help="Replace outputs that exist, a --records file too.")
     ] = False,
-    skip_existing: Annotated[bool, _output("--skip-existing", help="Leave inputs whose picture exists.")] = False,
+    skip_existing: Annotated[bool, _output("--skip-existing", help="Leave inputs whose pictures all exist.")] = False,
     format: Annotated[
         str,
         _output(help="table, jsonl, json or csv; detect also coco or yolo. auto: a table on a terminal, else jsonl."),

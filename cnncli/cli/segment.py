@@ -56,7 +56,7 @@ def segment(
         bool, _answer("--foreground", help="A soft matte of the main object, whatever it is, in place of classes.")
     ] = False,
     instances: Annotated[
-        bool, _answer("--instances", help="Tell objects of a class apart, by the boxes of the detector.")
+        bool, _answer("--instances", help="Tell objects of a class apart, by the boxes of a detector.")
     ] = False,
     conf: Annotated[float, _answer(help="With --instances: least score of a box (default: 0.25).")] = 0.25,
     scale: Annotated[
@@ -71,10 +71,11 @@ def segment(
         Path | None, _output(help="Write the photo with its segments in colour: a file, or a folder for several.")
     ] = None,
     cutout: Annotated[
-        Path | None, _output(help="Write what is segmented on a transparent ground: a file, or a folder for several.")
+        Path | None,
+        _output(help="Write what is segmented, cut out on a transparent ground: a file, or a folder for several."),
     ] = None,
     background: Annotated[
-        str, _output(help="Of the cut-outs: none (default), #rrggbb, blur, or an image file.")
+        str, _output(help="Behind the cut-outs: none (default), '#rrggbb', blur, or an image file.")
     ] = "none",
 ) -> int:
     """Which pixels belong to what? A mask of classes, or the main object cut out.

@@ -37,7 +37,8 @@ def sobel(
     blur: Annotated[float, _answer(help="First smooth with a Gaussian of this sigma in pixels.")] = 0.0,
     thin: Annotated[bool, _answer("--thin", help="Only the crests of the edges (non-maximum suppression).")] = False,
     threshold: Annotated[
-        str | None, _answer(help="Black and white: white where the value reaches this; auto finds it (Otsu).")
+        str | None,
+        _answer(help="Black and white: white where the value, as in .npy, reaches this; auto finds it (Otsu)."),
     ] = None,
     stretch: Annotated[
         bool, _answer("--stretch", help="Show the largest value as white; else a fixed scale, the same for all photos.")
@@ -51,12 +52,12 @@ def sobel(
     cnncli sobel photo.jpg --blur 1 --thin --threshold auto --out lines.png
 
     In .npy and .tif files the values are kept whole and signed; other formats show them: magnitudes from black,
-    signed values around mid-grey, angles as hues.
+    signed values around mid-grey, angles as hues. Without --out and --out-dir the records tell their range alone.
     """
     from cnncli.cli.names import number_or, only_one
     from cnncli.tasks.sobel import SobelOptions
 
     channels = only_one({"--gray": gray, "--per-channel": per_channel, "--max-channel": max_channel}) or "--gray"
-    limit = None if threshold is None else "auto" if threshold == "auto" else number_or("--threshold", threshold)
+    limit = threshold if threshold in (None, "auto") else number_or("--threshold", threshold, "auto")
     chosen = SobelOptions(gradient, kernel, border, channels.removeprefix("--"), blur, thin, limit, stretch)
     return execute("sobel", chosen, inputs, engine, inputs_as, output, run, manners)

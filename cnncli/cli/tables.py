@@ -19,8 +19,11 @@ from cnncli.results import (
     Embedding,
     Gradient,
     Instance,
+    PhotoFaces,
+    Recognition,
     Record,
     Segmentation,
+    Verification,
 )
 
 
@@ -35,6 +38,10 @@ def single(record: Record, result: Any) -> Table:
         _add_parts(table, "of the photo", [(entry.label, entry.fraction) for entry in result.segments])
     elif isinstance(result, Detections) and result.detections:
         _add_boxes(table, result.detections)
+    elif isinstance(result, Recognition):
+        _add_people(table, result)
+    elif isinstance(result, PhotoFaces) and result.found:
+        _add_faces(table, result)
     else:
         table.add_column("result")
         table.add_row(_summary(record, result))
@@ -55,6 +62,20 @@ def _add_boxes(table: Table, entries: Sequence[Detection | Instance]) -> None:
         table.add_column(name, justify="left" if name == "label" else "right")
     for entry in entries:
         table.add_row(Text(entry.label), f"{entry.score:.1%}", *(f"{value:.0f}" for value in entry.bbox))
+
+
+def _add_people(table: Table, result: Recognition) -> None:
+    for name in ("person", "distance", "same"):
+        table.add_column(name, justify="right" if name == "distance" else "left")
+    for entry in result.matches:
+        table.add_row(Text(printable(entry.identity)), f"{entry.distance:.3f}", "yes" if entry.verified else "no")
+
+
+def _add_faces(table: Table, result: PhotoFaces) -> None:
+    for name in ("score", "x", "y", "width", "height"):
+        table.add_column(name, justify="right")
+    for face in result.found:
+        table.add_row(f"{face.score:.1%}", *(f"{value:.0f}" for value in face.bbox))
 
 
 def many(rows: list[tuple[Record, Any]], header: bool, width: int) -> Table:
@@ -97,6 +118,14 @@ def _summary(record: Record, result: Any) -> Text:
         return Text(", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing")
     if isinstance(result, Embedding):
         return Text(f"{len(result.features)} features")
+    if isinstance(result, Verification):
+        return _verdict(record, result)
+    if isinstance(result, Recognition):
+        best = result.matches[0]
+        known = printable(best.identity) if best.verified else f"nobody known (nearest: {printable(best.identity)})"
+        return Text(f"{known}, distance {best.distance:.3f}")
+    if isinstance(result, PhotoFaces):
+        return Text(f"{len(result.found)} face(s)")
     if isinstance(result, Segmentation):
         return Text(", ".join(f"{entry.label} {entry.fraction:.0%}" for entry in result.segments) or "nothing")
     if isinstance(result, Denoised):
@@ -104,6 +133,12 @@ def _summary(record: Record, result: Any) -> Text:
     if isinstance(result, Gradient):
         return Text(f"{result.least:g} to {result.most:g}, mean {result.mean:.4g}{_written(record)}")
     return Text(str(result))
+
+
+def _verdict(record: Record, result: Verification) -> Text:
+    word, colour = ("same person", "green") if result.match.verified else ("different persons", "yellow")
+    sizes = f"{result.metric} distance {result.match.distance:.3f}, threshold {result.threshold:.3f}"
+    return Text(word, style=colour) + Text(f" as {printable(record.extra['file2'])}: {sizes}", style="default")
 
 
 def _quality(record: Record) -> str:

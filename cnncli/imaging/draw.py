@@ -98,7 +98,7 @@ def draw_boxes(image: np.ndarray, boxes: list[Boxed]) -> np.ndarray:
     face = font(max(11, text_size(*picture.size) * 3 // 4))
     placed = [_scaled(box, factor) for *_, box in boxes]
     for (_, number, _, _), corners in reversed(list(zip(boxes, placed, strict=True))):
-        _outline(draw, corners, PALETTE[number % len(PALETTE)], thickness)
+        outline(draw, corners, PALETTE[number % len(PALETTE)], thickness)
     plates = Plates(draw, picture.size, face)
     for (label, number, score, _), corners in zip(boxes, placed, strict=True):
         plates.write_at_box(f"{label} {score:.0%}", corners, PALETTE[number % len(PALETTE)], thickness)
@@ -134,7 +134,7 @@ def _scaled(box: tuple[float, float, float, float], factor: float) -> Corners:
     return x, y, x + width, y + height
 
 
-def _outline(draw: ImageDraw.ImageDraw, corners: Corners, colour: tuple[int, int, int], thickness: int) -> None:
+def outline(draw: ImageDraw.ImageDraw, corners: Corners, colour: tuple[int, int, int], thickness: int) -> None:
     """A rectangle in its colour between dark lines, so that it shows on a photo of the same colour."""
     left, top, right, bottom = corners
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), None, DARK, thickness + 2)

@@ -131,8 +131,11 @@ class Resumption:
                 )
         if record["run"] != self.run.options_digest:
             raise UsageError(f"{self.path}: was made with other options; repeat them, or start a new file")
-        if record["index"] != item.index or record["file"] != item.file:
+        then, now = (record["file"], record.get("file2")), (item.file, item.extra.get("file2"))
+        if record["index"] != item.index or then != now:
+            names = (" and ".join(name for name in pair if name) for pair in (then, now))
             raise UsageError(
-                f"{self.path}: record {record['index']} is of {record['file']}, but input {item.index} is now "
-                f"{item.file}; the inputs have changed"
+                "{}: record {} is of {}, but input {} is now {}; the inputs have changed".format(
+                    self.path, record["index"], next(names), item.index, next(names)
+                )
             )

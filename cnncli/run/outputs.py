@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cnncli.config import Shard
 from cnncli.errors import OutputError, UsageError
 from cnncli.io.atomic import write_atomically
 from cnncli.io.images import Photo
@@ -21,11 +22,16 @@ STDOUT_DESCRIPTOR = 1
 
 @dataclass(frozen=True)
 class Existing:
-    """What to do with outputs that are there already. `resuming`: they are leftovers of the run that goes on."""
+    """What to do with outputs that are there already. `resuming`: they are leftovers of the run that goes on.
+
+    Those of inputs outside the `shard` are another run's business. `pages`: each page of a file has its own output.
+    """
 
     overwrite: bool = False
     skip: bool = False
     resuming: bool = False
+    shard: Shard = field(default_factory=Shard)
+    pages: bool = False
 
     def __post_init__(self) -> None:
         if self.overwrite and self.skip:
@@ -44,7 +50,7 @@ class SingleFile:
         self.existing = existing
         inputs = _first_two(sources)
         several = "--out-dir" if option == "--out" else f"a folder, {option} {path.stem or 'pictures'}/,"
-        if not _is_single(inputs):
+        if existing.pages or not _is_single(inputs):
             raise UsageError(f"{option} {path}: writes the output of one input; use {several} for several, or a video")
         if path == STDOUT:
             return
@@ -61,6 +67,9 @@ class SingleFile:
         return ".png" if self.path == STDOUT else self.path.suffix
 
     def path_of(self, item: Item) -> Path:
+        return self.path
+
+    def target_of(self, source: Input) -> Path:
         return self.path
 
     def write(self, item: Item, content: bytes) -> str:
@@ -84,11 +93,21 @@ class MirroredFolder:
         check_folder(folder if folder.exists() else folder.parent, option)
         self._root = common_folder(sources)
         self._shared = self._collisions(sources)
-        for source in sources:
-            target = self._target(source)
-            _refuse_input(target, source)
-            if existing.refused and target.exists():
-                raise UsageError(f"{target}: exists; use --overwrite or --skip-existing")
+        is_exact = not existing.pages  # the position of a source is its index, as long as each gives one item
+        for position, source in enumerate(sources):
+            _refuse_input(self.target_of(source), source)
+            is_exact = is_exact and not source.is_video
+            if existing.refused and (existing.shard.has(position) or not is_exact):
+                self._refuse_existing(source)
+
+    def _refuse_existing(self, source: Input) -> None:
+        target = self.target_of(source)
+        if source.is_video or self.existing.pages:
+            if self.existing.shard.count > 1:  # which of the frames are this run's is not known before it runs
+                return
+            target = _frame_path(target, 0)
+        if target.exists():
+            raise UsageError(f"{target}: exists; use --overwrite or --skip-existing")
 
     def write(self, item: Item, content: bytes) -> str:
         path = self.path_of(item)
@@ -97,12 +116,11 @@ class MirroredFolder:
 
     def path_of(self, item: Item) -> Path:
         """Where the output of an item belongs; frames of a file are told apart by their number."""
-        path = self._target(item.source)
-        if "frame" in item.extra:
-            path = path.with_name(f"{path.stem}-{item.extra['frame']:06d}{path.suffix}")
-        return path
+        path = self.target_of(item.source)
+        return _frame_path(path, item.extra["frame"]) if "frame" in item.extra else path
 
-    def _target(self, source: Input) -> Path:
+    def target_of(self, source: Input) -> Path:
+        """Where the output of a source belongs, its frames set aside."""
         relative = relative_path(source, self._root)
         if hash(_stem(relative)) in self._shared:
             return self.folder / (relative + self.suffix)
@@ -118,6 +136,10 @@ class MirroredFolder:
             if seen.setdefault(stem, whole) != whole:
                 shared.add(stem)
         return frozenset(shared)
+
+
+def _frame_path(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number:06d}{path.suffix}")
 
 
 Place = SingleFile | MirroredFolder
@@ -165,6 +187,15 @@ def mark_skipped(places: Sequence[Place], items: Iterable[Item]) -> Iterator[Ite
     return (replace(item, skipped=all(place.path_of(item).is_file() for place in places)) for item in items)
 
 
+def refuse_shared(places: Sequence[Place], sources: Sources) -> None:
+    """UsageError where two pictures of an input would be one file; if any input's would, the first one's would."""
+    for source in _first_two(sources)[:1]:
+        targets = [os.path.realpath(place.target_of(source)) for place in places]
+        for place, target in zip(places, targets, strict=True):
+            if targets.count(target) > 1:
+                raise UsageError(f"{place.target_of(source)}: two pictures can't both go there; name another place")
+
+
 def _is_single(inputs: list[Input]) -> bool:
     return len(inputs) < 2 and not any(source.is_video for source in inputs)
 
@@ -204,6 +235,16 @@ def make_folder(folder: Path, option: str) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UsageError(f"{option}: the folder {folder} can't be made ({error.strerror})") from error
+
+
+def check_array(path: Path, sources: Sources, existing: Existing, resuming: bool) -> None:
+    """UsageError where an array of all inputs can't be written to a path."""
+    check_folder(path.parent, "--out")
+    refuse_inputs(path, sources)
+    if path.exists() and existing.refused:
+        raise UsageError(f"{path}: exists; use --overwrite")
+    if resuming:
+        raise UsageError(f"--out {path}: an array can't be resumed; use --records alone")
 
 
 def refuse_inputs(target: Path, sources: Sources) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin
 
 import numpy as np
 from PIL import Image
@@ -43,10 +43,13 @@ class Predictor:
         self._engine_config = EngineConfig(**_take(options, EngineConfig))
         self._run_config = RunConfig(**_take(options, RunConfig))
         self._options = resolve(TASKS[task].options)
-        unknown = set(options) - set(self._options.__dataclass_fields__)
+        fields = self._options.__dataclass_fields__
+        unknown = set(options) - set(fields)
         if unknown:
             raise UsageError(f"{task} has no option {', '.join(sorted(unknown))}")
-        self._task_options = self._options(**{name: _as_names(value) for name, value in options.items()})
+        self._task_options = self._options(
+            **{name: _typed(value, fields[name].type) for name, value in options.items()}
+        )
         self._session: Session | None = None
 
     def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:
@@ -80,9 +83,9 @@ class Predictor:
         return f"Predictor({self.task!r}, model={self._engine_config.model!r})"
 
 
-def _as_names(value: Any) -> Any:
-    """Names as the options hold them: "dog,cat" as on the command line, or any list."""
-    if isinstance(value, str):
+def _typed(value: Any, kind: Any) -> Any:
+    """A value as an option of a type holds it: names may come as "dog,cat", as on the command line, or as any list."""
+    if isinstance(value, str) and get_origin(kind) is tuple:
         return tuple(part.strip() for part in value.split(","))
     return tuple(value) if isinstance(value, list) else value
 
@@ -127,4 +130,6 @@ def _checked(pixels: np.ndarray, types: tuple[str, ...]) -> np.ndarray:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     if pixels.dtype.name not in types or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise InputError(f"an array image is {' or '.join(types)} (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise InputError("holds NaN or infinite values, which are no picture")
     return np.ascontiguousarray(pixels)

@@ -65,6 +65,7 @@ def _weights_of(name: str, options: Any, config: EngineConfig) -> dict[str, Weig
     if fixed is not None:
         if config.device == "mps":
             raise UsageError(f"--device mps: {name} is computed in float64, which Metal lacks; use --device cpu")
+        _refuse_models(name, config)
         on_device = config.engine == "torch" or config.device not in ("auto", "cpu")
         return {name: resolve(fixed)(options)} if on_device else {}
     return {role: _weights(role, config if number == 0 else None) for number, role in enumerate(options.roles)}
@@ -82,10 +83,18 @@ def _weights(role: str, config: EngineConfig | None) -> Weights:
 
 def _without_models(name: str, task: Task, options: Any, config: EngineConfig) -> Session:
     """A task that is computed without a network, on the CPU."""
+    _refuse_models(name, config)
+    if config.device not in ("auto", "cpu"):
+        raise UsageError(f"--device {config.device}: {name} is computed by {task.own_engine} on the CPU here")
     if config.engine not in ("auto", task.own_engine) or config.precision not in ("auto", "fp32"):
         raise UsageError(f"{name} is computed by {task.own_engine} on the CPU here; leave --engine and --precision out")
     digest = options_digest(options, engine=task.own_engine)
     return Session(task, {}, Run(name, None, None, task.own_engine, "cpu", digest, task.result_key), "exact")
+
+
+def _refuse_models(name: str, config: EngineConfig) -> None:
+    if config.model or config.weights:
+        raise UsageError(f"{name} runs no model here; leave --model and --weights out")
 
 
 def _device_step(name: str, task: Task) -> Step:

@@ -1,0 +1,174 @@
+"""Pairs of photos: is it the same person? Each photo is looked at once, however many pairs it is in."""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from cnncli.config import RunConfig, Shard
+from cnncli.errors import InputError, UsageError
+from cnncli.imaging.draw_faces import draw_comparison
+from cnncli.io.images import Photo, read_file, read_stream
+from cnncli.io.pictures import Picture
+from cnncli.io.sources import STDIN, Input, SourceOptions
+from cnncli.results import PhotoFaces, Record, Verification
+from cnncli.run.items import Item
+from cnncli.run.pipeline import Outcome
+from cnncli.run.runner import run_items
+from cnncli.run.session import Session
+
+LAYOUT = "a CSV with two names in each line, such as 'img1,img2', and further columns that are left alone"
+HEADINGS = ("img1", "file1", "image1", "a", "first")  # of the first column
+NO_FACE = "no face found in it; see --conf"
+
+
+@dataclass(frozen=True)
+class Pair:
+    first: str
+    second: str
+    same: bool | None = None  # what a labelled file says
+
+
+class PairSources:
+    """The photos of pairs, as far as a run asks its sources."""
+
+    is_stream = False
+    options = SourceOptions()
+
+    def __init__(self, pairs: Sequence[Pair]):
+        self.pairs = pairs
+
+    def __iter__(self) -> Iterator[Input]:
+        files = dict.fromkeys(file for pair in self.pairs for file in (pair.first, pair.second))
+        return (Input(file, os.path.dirname(file)) for file in files if file != STDIN)
+
+
+def read_pairs(path: Path, folder: Path | None) -> list[Pair]:
+    """The pairs of a CSV; names are looked for in `folder`, or beside the CSV. UsageError where it has none."""
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path}: can't be read ({error}); expected {LAYOUT}") from error
+    heading = [cell.strip().lower() for cell in rows[0]] if rows and rows[0][0].strip().lower() in HEADINGS else None
+    rows = rows[1:] if heading else rows
+    if not rows:
+        raise UsageError(f"{path}: has no pairs; expected {LAYOUT}")
+    label = heading.index("same") if heading and "same" in heading else None
+    root = folder or path.parent
+    return [_pair(path, number, row, label, root) for number, row in enumerate(rows, 2 if heading else 1)]
+
+
+def _pair(path: Path, line: int, row: list[str], label: int | None, root: Path) -> Pair:
+    if len(row) < 2 or not row[0] or not row[1]:
+        raise UsageError(f"{path}: line {line} has no two names; expected {LAYOUT}")
+    same = None
+    if label is not None:
+        text = row[label].strip().lower() if label < len(row) else ""
+        if text not in ("0", "1", "true", "false", "yes", "no"):
+            raise UsageError(f"{path}: line {line} says '{text}' in the column 'same'; write 1 or 0")
+        same = text in ("1", "true", "yes")
+    return Pair(os.path.join(root, row[0]), os.path.join(root, row[1]), same)
+
+
+def pair_items(pairs: Sequence[Pair], shard: Shard = RunConfig.shard) -> Iterator[Item]:
+    """An item for every pair of a shard; its photos are loaded by `verify`."""
+    numbered = ((index, pair) for index, pair in enumerate(pairs) if shard.has(index))
+    return (Item(index, Input(pair.first, ""), _nothing, {"file2": pair.second}) for index, pair in numbered)
+
+
+def _nothing() -> Photo:
+    raise InputError("a pair is no photo")
+
+
+def verify(
+    session: Session, items: Iterable[Item], config: RunConfig, total: int | None = None, timings: bool = False
+) -> Iterator[tuple[Record, Outcome]]:
+    """The records of pairs, in their order. A pair fails where one of its photos can't be read, or shows no face."""
+    waiting = list(items)
+    files = dict.fromkeys(file for item in waiting for file in (item.file, item.extra["file2"]))
+    run = replace(session, run=replace(session.run, result_key="verified"))
+    known: dict[str, Outcome] = {}
+    position = 0
+    for _, outcome in run_items(session, _photo_items(files, session.task.decode, config), config):
+        known[outcome.item.file] = outcome
+        while position < len(waiting) and _is_ready(waiting[position], known):
+            yield _judged(run, waiting[position], known, config.shard, total, timings)
+            position += 1
+
+
+def _is_ready(item: Item, known: dict[str, Outcome]) -> bool:
+    return item.file in known and item.extra["file2"] in known
+
+
+def _photo_items(files: Iterable[str], decode: Callable[[bytes, int], Photo], config: RunConfig) -> Iterator[Item]:
+    for index, file in enumerate(files):
+        yield Item(index, Input(file, ""), partial(_load, file, decode, config.max_pixels))
+
+
+def _load(file: str, decode: Callable[[bytes, int], Photo], max_pixels: int) -> Photo:
+    return decode(content_of(file, max_pixels), max_pixels)
+
+
+def content_of(file: str, max_pixels: int) -> bytes:
+    """A file's bytes; those of standard input are kept, for it can be read once."""
+    return _stdin(max_pixels) if file == STDIN else read_file(file, max_pixels)
+
+
+@cache
+def _stdin(max_pixels: int) -> bytes:
+    return read_stream(sys.stdin.buffer, max_pixels)
+
+
+def _judged(
+    session: Session, item: Item, known: dict[str, Outcome], shard: Shard, total: int | None, timings: bool
+) -> tuple[Record, Outcome]:
+    names = item.file, item.extra["file2"]
+    sides = [known[name] for name in names]
+    failure = next((text for text in map(failure_of, names, sides) if text), None)
+    result = None
+    if failure is None:
+        judge = session.task.judge
+        match = judge.nearest(*(side.result for side in sides))
+        result = Verification(match, judge.threshold, judge.metric)
+    extra: dict[str, Any] = dict(item.extra)
+    if shard.count > 1:
+        extra |= {"shard": str(shard), "inputs": total}
+    if timings:
+        extra["ms"] = {stage: round(sum(side.ms[stage] for side in sides), 3) for stage in sides[0].ms}
+    first = sides[0]
+    outcome = Outcome(item, failure, result, first.width, first.height, first.orientation, bug=_bug(sides))
+    entries = result.as_dict() if result else None
+    size = first.width, first.height, first.orientation
+    return Record(session.run, item.file, item.index, failure, *size, entries, extra), outcome
+
+
+def _bug(sides: Sequence[Outcome]) -> str | None:
+    return next((side.bug for side in sides if side.bug), None)
+
+
+def failure_of(name: str, outcome: Outcome) -> str | None:
+    """Why a photo can't be compared: it was not read, or no face was found in it."""
+    if outcome.failure is not None:
+        return f"{name}: {outcome.failure}"
+    return None if has_faces(outcome.result) else f"{name}: {NO_FACE}"
+
+
+def has_faces(result: PhotoFaces | None) -> bool:
+    return result is not None and bool(result.chosen)
+
+
+def comparison(record: Record, result: Verification, model: str, decode: Any, max_pixels: int) -> Picture:
+    """Both faces beside each other, with the verdict; their photos are read again."""
+    names = record.file, record.extra["file2"]
+    photos = [decode(content_of(name, max_pixels), max_pixels) for name in names]
+    faces = result.match.first, result.match.second
+    sides = [(photo.pixels, face.bbox, face.points) for photo, face in zip(photos, faces, strict=True)]
+    word = "same person" if result.match.verified else "different persons"
+    sign = "<=" if result.match.verified else ">"
+    verdict = f"{word}: {result.metric} distance {result.match.distance:.3f} {sign} {result.threshold:.3f} ({model})"
+    return Picture(draw_comparison(sides, names, verdict, result.match.verified))
