@@ -45,12 +45,20 @@ def _axis(length: int, side: int, overlap: int, radius: int) -> list[tuple[int, 
         fall = _ramp(shared, radius)
         before[side - shared :] *= 1 - fall
         after[:shared] *= fall
-    return list(zip(starts, weights, strict=True))
+    return list(zip(starts, _of_one(starts, weights, length), strict=True))
+
+
+def _of_one(starts: list[int], weights: list[np.ndarray], length: int) -> list[np.ndarray]:
+    """The weights divided by their sum, which is over 1 where three tiles overlap."""
+    total = np.zeros(length, np.float32)
+    for start, values in zip(starts, weights, strict=True):
+        total[start : start + len(values)] += values
+    return [values / total[start : start + len(values)] for start, values in zip(starts, weights, strict=True)]
 
 
 def _ramp(shared: int, radius: int) -> np.ndarray:
     """From 0 to 1 over `shared` pixels; `radius` of them at each end are level, or all but two."""
-    level = min(radius, (shared - 1) // 2)
+    level = min(radius, max(shared - 1, 0) // 2)
     inner = shared - 2 * level
     rising = (np.arange(inner, dtype=np.float32) + 0.5) / max(inner, 1)
     return np.concatenate([np.zeros(level, np.float32), rising, np.ones(level, np.float32)])

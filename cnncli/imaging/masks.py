@@ -5,14 +5,18 @@ cell (i, j) is pixel (i * stride, j * stride) of the network's input, whose side
 align_corners convention of DeepLab).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 IGNORE = 255  # in truth masks: counted neither right nor wrong (PASCAL VOC)
-PIXELS_AT_ONCE = 1 << 17  # whose logits are interpolated together: some megabytes
+ROUNDING = 1e-5  # of logits, softmax and sums in float32; within it a class still counts as able to win
+UNDERFLOW = -80.0  # of exp in float32, nearly
+BLOCK = 256  # px: a larger block of pixels is worked on in parts, whose scores take some megabytes
 
 
 @dataclass(frozen=True)
@@ -23,24 +27,37 @@ class _Axis:
     part: np.ndarray
 
 
+@dataclass(frozen=True)
+class _View:
+    """Logits float32 (C, h, w), and where the photo's rows and columns lie among them."""
+
+    logits: np.ndarray
+    rows: _Axis
+    columns: _Axis
+
+
 def class_map(views: Sequence[np.ndarray], height: int, width: int, stride: int) -> np.ndarray:
     """The class of every pixel of a photo, from the logits (C, h, w) of one or more views of the whole of it.
 
     One view: the logits are interpolated (bilinear) to the photo, and the largest wins. Several (scales, mirrored
     ones flipped back): their softmax is averaged, as in Chen et al. 2017, "Rethinking atrous convolution", sec. 4.
-    Where a class leads at all four corners of a cell of all views it leads between them too, so only the
-    other cells, along the borders of things, are computed.
+    Between the four corners of a cell logits stay between theirs. Where that leaves a single class that can win there
+    is nothing to compute, which is nearly everywhere but along the borders of things.
     """
-    grids = [(_axis(height, view.shape[1], stride), _axis(width, view.shape[2], stride), view) for view in views]
-    labels, certain = _leaders(*grids[0])
-    for grid in grids[1:]:
-        others, sure = _leaders(*grid)
-        certain &= sure & (others == labels)
-    rows, columns = np.nonzero(~certain)
-    for start in range(0, len(rows), PIXELS_AT_ONCE):
-        part = slice(start, start + PIXELS_AT_ONCE)
-        labels[rows[part], columns[part]] = _best(grids, rows[part], columns[part])
+    placed = [_placed(logits, height, width, stride) for logits in views]
+    rows, columns = _blocks([view.rows for view in placed]), _blocks([view.columns for view in placed])
+    able = _able(placed, rows[:-1], columns[:-1])
+    labels = able.argmax(axis=0).astype(np.uint8).repeat(np.diff(rows), axis=0).repeat(np.diff(columns), axis=1)
+    for row, column in zip(*np.nonzero(np.count_nonzero(able, axis=0) > 1), strict=True):
+        place = slice(rows[row], rows[row + 1]), slice(columns[column], columns[column + 1])
+        classes = np.flatnonzero(able[:, row, column]).astype(np.uint8)
+        labels[place] = classes[_best(placed, classes, *place)]
     return labels
+
+
+def _placed(logits: np.ndarray, height: int, width: int, stride: int) -> _View:
+    rows, columns = _axis(height, logits.shape[1], stride), _axis(width, logits.shape[2], stride)
+    return _View(logits.astype(np.float32, copy=False), rows, columns)
 
 
 def _axis(length: int, cells: int, stride: int) -> _Axis:
@@ -51,43 +68,78 @@ def _axis(length: int, cells: int, stride: int) -> _Axis:
     return _Axis(cell, (place - cell).astype(np.float32))
 
 
-def _leaders(rows: _Axis, columns: _Axis, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The class that leads at the corner before each pixel (H, W), and whether it leads at all four around it."""
-    leading = logits.argmax(axis=0).astype(np.uint8)
-    below = np.concatenate([leading[1:], leading[-1:]])
-    same = leading == below
-    beside = np.concatenate([leading[:, 1:], leading[:, -1:]], axis=1)
-    same &= leading == beside
-    same &= leading == np.concatenate([beside[1:], beside[-1:]])
-    return leading[rows.cell][:, columns.cell], same[rows.cell][:, columns.cell]
+def _blocks(axes: Sequence[_Axis]) -> np.ndarray:
+    """Edges of the blocks of pixels, in order, that lie within one cell of every view; the last is the length."""
+    length = len(axes[0].cell)
+    changes = [np.flatnonzero(np.diff(axis.cell)) + 1 for axis in axes]
+    return np.unique(np.concatenate([*changes, np.arange(0, length, BLOCK), [length]]))
 
 
-def _best(grids: Sequence[tuple[_Axis, _Axis, np.ndarray]], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The class of some pixels (P,) by interpolation."""
-    scores = [_interpolated(logits, *axes, rows, columns) for *axes, logits in grids]
-    if len(scores) == 1:
-        return scores[0].argmax(axis=1).astype(np.uint8)
-    return sum(_softmax(values) for values in scores).argmax(axis=1).astype(np.uint8)
+def _able(views: Sequence[_View], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Whether a class may win in a block, given by its first row and column: booleans (C, rows, columns)."""
+    bounds = [_bounds(view, rows, columns) for view in views]
+    if len(views) > 1:
+        bounds = [_bounds_of_softmax(*pair) for pair in bounds]
+    least, most = (reduce(np.add, part) for part in zip(*bounds, strict=True))
+    return most >= least.max(axis=0) - ROUNDING * len(views)
 
 
-def _interpolated(
-    logits: np.ndarray, y_axis: _Axis, x_axis: _Axis, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """Logits (P, C) of some pixels."""
-    height, width = logits.shape[1:]
-    table = np.ascontiguousarray(logits.reshape(len(logits), -1).T)
-    top, left = y_axis.cell[rows], x_axis.cell[columns]
-    bottom, right = np.minimum(top + 1, height - 1) * width, np.minimum(left + 1, width - 1)
-    top *= width
-    y, x = y_axis.part[rows][:, None], x_axis.part[columns][:, None]
-    above = table[top + left] * (1 - x) + table[top + right] * x
-    below = table[bottom + left] * (1 - x) + table[bottom + right] * x
-    return above * (1 - y) + below * y
+def _bounds(view: _View, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest logit of the four corners around each block: (C, rows, columns)."""
+    framed = np.pad(view.logits, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    four = [framed[:, y : y + view.logits.shape[1], x : x + view.logits.shape[2]] for y in (0, 1) for x in (0, 1)]
+    places = (slice(None), *np.ix_(view.rows.cell[rows], view.columns.cell[columns]))
+    return np.minimum.reduce(four)[places], np.maximum.reduce(four)[places]
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+def _bounds_of_softmax(least: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A class has its least part where its own logit is the least and all others are the largest.
+
+    Rounding makes the bounds wider, never narrower: a difference of sums may lose all of its digits.
+    """
+    top = most.max(axis=0)
+    least, most = np.exp(least - top), np.exp(np.maximum(most - top, UNDERFLOW))
+    others_most = most.sum(axis=0) * (1 + ROUNDING) - most
+    others_least = np.maximum(least.sum(axis=0) * (1 - ROUNDING) - least, 0)
+    return least / (least + others_most), most / (most + others_least)
+
+
+def _best(views: Sequence[_View], classes: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """Which of some classes wins at each pixel of a block, by interpolation."""
+    if len(views) == 1:
+        return _argmax(_interpolated(_corners(views[0], rows.start, columns.start)[classes], views[0], rows, columns))
+    every = (_interpolated(_corners(view, rows.start, columns.start), view, rows, columns) for view in views)
+    return _argmax(reduce(np.add, (_softmax(logits, classes) for logits in every)))
+
+
+def _corners(view: _View, row: int, column: int) -> np.ndarray:
+    """Logits (C, 2, 2) around a pixel."""
+    top, left = view.rows.cell[row], view.columns.cell[column]
+    bottom, right = (min(first + 1, count - 1) for first, count in zip((top, left), view.logits.shape[1:], strict=True))
+    return view.logits[:, [[top, top], [bottom, bottom]], [[left, right], [left, right]]]
+
+
+def _interpolated(corners: np.ndarray, view: _View, rows: slice, columns: slice) -> np.ndarray:
+    """Logits (C, rows, columns) of a block."""
+    y, x = view.rows.part[rows][:, None], view.columns.part[columns]
+    edges = corners[:, None, 0] * (1 - y) + corners[:, None, 1] * y
+    return edges[..., :1] * (1 - x) + edges[..., 1:] * x
+
+
+def _argmax(scores: np.ndarray) -> np.ndarray:
+    """Positions (rows, columns) of the largest of scores (C, rows, columns), the first of equal ones: uint8."""
+    best, winners = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
+    for position, values in enumerate(scores[1:], 1):
+        winners[values > best] = position  # C is the slow axis, along which NumPy's argmax is slower
+        np.maximum(best, values, out=best)
+    return winners
+
+
+def _softmax(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The part (K, rows, columns) that some classes have among all of (C, rows, columns). Changes the logits."""
+    logits -= logits.max(axis=0)
+    exponentials = np.exp(logits, out=logits)
+    return exponentials[classes] / exponentials.sum(axis=0)
 
 
 def palette(classes: int = 256) -> tuple[int, ...]:
@@ -112,9 +164,30 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
 
 def filled(rle: Mapping[str, Any]) -> np.ndarray:
     """The mask (H, W), true inside, of a run-length encoding."""
-    from pycocotools import mask as coco
+    lengths = _run_lengths_of(rle["counts"])
+    inside = np.arange(len(lengths)) % 2 == 1
+    return np.ascontiguousarray(inside.repeat(lengths).reshape(rle["size"][::-1]).T)
 
-    return coco.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")}).astype(bool)
+
+def _run_lengths_of(counts: str) -> list[int]:
+    """Lengths of the runs outside and inside by turns, down the columns.
+
+    COCO's compressed form: five bits a character, counted from "0", the lowest first; bit 5 says that more follow,
+    bit 4 of the last one is the sign. From the fourth number on it is the difference to the last but one.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for character in counts.encode("ascii"):
+        bits = character - ord("0")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+        value = shift = 0
+    return lengths
 
 
 def share_out(inside: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -125,10 +198,11 @@ def share_out(inside: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     owner = np.full(inside.shape, -1, np.int32)
     nearest = np.full(inside.shape, np.inf, np.float32)
     for number, (x, y, width, height) in enumerate(boxes):
-        top, left = int(max(y, 0)), int(max(x, 0))
-        bottom, right = int(np.ceil(y + height)), int(np.ceil(x + width))
+        top, left, bottom, right = _pixels_of((x, y, width, height), inside.shape)
+        if top >= bottom or left >= right:
+            continue
         place = (slice(top, bottom), slice(left, right))
-        rows, columns = np.ogrid[top : min(bottom, inside.shape[0]), left : min(right, inside.shape[1])]
+        rows, columns = np.ogrid[place]
         across = (columns + 0.5 - x - width / 2) / (width / 2)
         down = (rows + 0.5 - y - height / 2) / (height / 2)
         distance = (across**2 + down**2).astype(np.float32)
@@ -136,6 +210,15 @@ def share_out(inside: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         owner[place][closer] = number
         nearest[place][closer] = distance[closer]
     return owner
+
+
+def _pixels_of(box: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of the pixels that a box touches; nothing of a box without an area."""
+    x, y, width, height = box
+    if width <= 0 or height <= 0:
+        return 0, 0, 0, 0
+    bottom, right = min(math.ceil(y + height), shape[0]), min(math.ceil(x + width), shape[1])
+    return max(math.floor(y), 0), max(math.floor(x), 0), bottom, right
 
 
 def anchor_point(mask: np.ndarray) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Regions of a photo in colour, with an outline and a label each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -28,28 +28,33 @@ def numbered_colour(number: int) -> tuple[int, int, int]:
 
 def draw_regions(image: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
     """A copy of the picture (H, W, 3) with its regions coloured, outlined and named; small pictures are enlarged."""
+    ground = np.array(legible(Image.fromarray(image)))
+    factor = ground.shape[1] // image.shape[1]
+    enlarged = [replace(region, mask=region.mask.repeat(factor, 0).repeat(factor, 1)) for region in regions]
+    painted = ground.copy()
+    for region in enlarged:
+        tint = np.array(region.colour, np.float32) * OPACITY
+        painted[region.mask] = np.rint(ground[region.mask] * (1 - OPACITY) + tint).astype(np.uint8)
+    for region in enlarged:
+        _outline(painted, region)
+    return _named(painted, enlarged)
+
+
+def _outline(painted: np.ndarray, region: Region) -> None:
+    """Lines in the region's colour between dark ones, so that they show on any photo."""
     import cv2
 
-    painted = image.copy()
-    thickness = max(1, round(min(image.shape[:2]) / 300))
-    for region in regions:
-        tint = np.array(region.colour, np.float32) * OPACITY
-        painted[region.mask] = np.rint(image[region.mask] * (1 - OPACITY) + tint).astype(np.uint8)
-    for region in regions:
-        outlines, _ = cv2.findContours(region.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(painted, outlines, -1, DARK, thickness + 2)
-        cv2.drawContours(painted, outlines, -1, region.colour, thickness)
-    return _named(painted, regions)
+    thickness = max(1, round(min(painted.shape[:2]) / 300))
+    outlines, _ = cv2.findContours(region.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(painted, outlines, -1, DARK, thickness + 2)
+    cv2.drawContours(painted, outlines, -1, region.colour, thickness)
 
 
 def _named(painted: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
-    original = Image.fromarray(painted)
-    picture = legible(original)
-    factor = picture.width / original.width
+    picture = Image.fromarray(painted)
     plates = Plates(ImageDraw.Draw(picture), picture.size, font(max(11, text_size(*picture.size) * 3 // 4)))
     for region in regions:
-        x, y = anchor_point(region.mask)
-        plates.write_centred(region.label, (x * factor, y * factor), region.colour)
+        plates.write_centred(region.label, anchor_point(region.mask), region.colour)
     return np.asarray(picture)
 
 

@@ -2,9 +2,9 @@
 
     python tests/bench/sobel.py [--repeat 7]
 
-Three ratios: the filter alone (both derivatives and their magnitude of a grey array), the whole command beside a
-script of bare OpenCV calls (read, grey, derivatives, magnitude, write), and the cold start on a small photo beside a
-Typer command that imports cv2 and prints a line.
+Four ratios: the filter alone (both derivatives and their magnitude of a grey array), the whole command beside a
+script of bare OpenCV calls (read, grey, derivatives, magnitude, write) on one photo and on eight, and the cold start on
+a small photo beside a Typer command that imports cv2 and prints a line.
 """
 
 import argparse
@@ -23,11 +23,13 @@ from cnncli.imaging.filters import derivatives, gradient, response_bound
 
 PHOTO = Path(__file__).resolve().parents[1] / "photos" / "coffee.png"
 WIDTH, HEIGHT = 6000, 4000
+SEVERAL = 8
 BARE = """
 import sys, cv2
-grey = cv2.cvtColor(cv2.imread(sys.argv[1]), cv2.COLOR_BGR2GRAY)
-gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-cv2.imwrite(sys.argv[2], cv2.convertScaleAbs(cv2.magnitude(gx, gy)))
+for number, path in enumerate(sys.argv[2:]):
+    grey = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2GRAY)
+    gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    cv2.imwrite(f"{sys.argv[1]}/{number}.png", cv2.convertScaleAbs(cv2.magnitude(gx, gy)))
 """
 HELLO = """
 import cv2, typer
@@ -78,8 +80,10 @@ def main() -> None:
         programs = {
             "filter, cnncli": lambda: ours(grey),
             "filter, OpenCV": lambda: bare(grey),
-            "24 MP file to file, cnncli": command(*cnncli, large, "--out", out, "--overwrite"),
-            "24 MP file to file, OpenCV": command(sys.executable, "-c", BARE, large, out),
+            "one of 24 MP, cnncli": command(*cnncli, large, "--out", out, "--overwrite"),
+            "one of 24 MP, OpenCV": command(sys.executable, "-c", BARE, name, large),
+            "eight of 24 MP, cnncli": command(*cnncli, *[large] * SEVERAL, "--out-dir", f"{name}/d", "--overwrite"),
+            "eight of 24 MP, OpenCV": command(sys.executable, "-c", BARE, name, *[large] * SEVERAL),
             "small photo, cnncli": command(*cnncli, str(PHOTO), "--out", out, "--overwrite"),
             "Typer command with cv2": command(sys.executable, "-c", HELLO, "world"),
         }
@@ -87,8 +91,9 @@ def main() -> None:
     for label, seconds in found.items():
         print(f"{seconds:7.3f} s  {label}")
     print(f"speed of the filter / bare OpenCV: {found['filter, OpenCV'] / found['filter, cnncli']:.2f}")
-    whole = found["24 MP file to file, OpenCV"] / found["24 MP file to file, cnncli"]
-    print(f"speed of the command / script of bare OpenCV: {whole:.2f}")
+    for label in ("one", "eight"):
+        whole = found[f"{label} of 24 MP, OpenCV"] / found[f"{label} of 24 MP, cnncli"]
+        print(f"speed of the command / script of bare OpenCV, {label} of 24 MP, start-up included: {whole:.2f}")
     print(f"cold start / Typer command with cv2: {found['small photo, cnncli'] / found['Typer command with cv2']:.2f}")
 
 

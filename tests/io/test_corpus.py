@@ -2,15 +2,18 @@
 
 import csv
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 import pytest
 
 from cnncli.errors import InputError
 from cnncli.io.images import DEFAULT_MAX_PIXELS, Photo, decode, read_file
+from cnncli.io.stored import decode_stored
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
@@ -29,16 +32,16 @@ class Outcome(NamedTuple):
 
 
 @cache
-def outcomes_in(folder: Path) -> tuple[Outcome, ...]:
+def outcomes_in(folder: Path, reader: Callable[[bytes], Photo]) -> tuple[Outcome, ...]:
     with open(folder / "manifest.csv", newline="") as file:
-        return tuple(outcome_of(folder / row["file"], row) for row in csv.DictReader(file))
+        return tuple(outcome_of(folder / row["file"], row, reader) for row in csv.DictReader(file))
 
 
-def outcome_of(path: Path, row: dict[str, str]) -> Outcome:
+def outcome_of(path: Path, row: dict[str, str], reader: Callable[[bytes], Photo]) -> Outcome:
     photo = failure = None
     start = time.perf_counter()
     try:
-        photo = decode(read_file(path, DEFAULT_MAX_PIXELS))
+        photo = reader(read_file(path, DEFAULT_MAX_PIXELS))
     except InputError as error:
         failure = str(error)
     return Outcome(path, row, photo, failure, time.perf_counter() - start)
@@ -46,19 +49,50 @@ def outcome_of(path: Path, row: dict[str, str]) -> Outcome:
 
 @pytest.fixture
 def outcomes(data_set) -> tuple[Outcome, ...]:
-    return outcomes_in(data_set("badinput"))
+    return outcomes_in(data_set("badinput"), decode)
 
 
-def test_answers_for_every_file(outcomes) -> None:
-    assert len(outcomes) == FILES
-    for outcome in outcomes:
+@pytest.fixture
+def stored(data_set) -> tuple[Outcome, ...]:
+    """Of the same files, read for what they store."""
+    return outcomes_in(data_set("badinput"), decode_stored)
+
+
+def test_answers_for_every_file(outcomes, stored) -> None:
+    assert len(outcomes) == len(stored) == FILES
+    for outcome in (*outcomes, *stored):
         assert (outcome.photo is None) != (outcome.failure is None)
         assert outcome.failure is None or (outcome.failure and "\n" not in outcome.failure)
 
 
-def test_answers_soon(outcomes) -> None:
-    slowest = max(outcomes, key=lambda outcome: outcome.seconds)
+def test_answers_soon(outcomes, stored) -> None:
+    slowest = max((*outcomes, *stored), key=lambda outcome: outcome.seconds)
     assert slowest.seconds < 2, slowest.path
+
+
+def test_reads_what_is_stored_wherever_it_shows_a_picture(outcomes, stored) -> None:
+    for shown, kept in zip(outcomes, stored, strict=True):
+        assert kept.failure == shown.failure or (kept.failure and shown.failure), kept.path
+        if kept.photo is not None:
+            assert kept.photo.pixels.shape[:2] == shown.photo.pixels.shape[:2], kept.path
+            assert kept.photo.orientation == shown.photo.orientation, kept.path
+
+
+def test_what_is_stored_looks_like_what_is_shown(outcomes, stored) -> None:
+    """Laid on white, in 8 bits; numbers of no known white aside."""
+    compared = 0
+    for shown, kept in zip(outcomes, stored, strict=True):
+        if kept.photo is not None and kept.photo.pixels.dtype in (np.uint8, np.uint16):
+            assert np.abs(laid_on_white(kept.photo) - shown.photo.pixels).max() < 1.6, kept.path
+            compared += 1
+    assert compared > 700
+
+
+def laid_on_white(photo: Photo) -> np.ndarray:
+    """A stored picture as real numbers 0..255, (H, W, 1) or (H, W, 3)."""
+    white = np.iinfo(photo.pixels.dtype).max
+    alpha = 1.0 if photo.alpha is None else photo.alpha[..., None] / white
+    return (photo.pixels.reshape(*photo.pixels.shape[:2], -1) / white * alpha + 1 - alpha) * 255
 
 
 def test_agrees_with_pillow_on_the_size(outcomes) -> None:

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from cnncli.catalog import MODELS, TASKS, resolve
+from cnncli.catalog import DEFAULT_MODELS, MODELS, TASKS, resolve
 from cnncli.errors import InputError, UsageError
-from cnncli.io.store import shipped_folder
+from cnncli.io.images import Photo
+from cnncli.io.store import model_path, shipped_folder
 from cnncli.io.weights import ModelInfo, read_info
 from cnncli.results import Classification, Embedding, Label
 from cnncli.tasks.base import Request
@@ -203,7 +204,7 @@ def test_columns_count_the_labels() -> None:
 
 def test_draws_on_the_photo_it_was_given() -> None:
     photo = np.zeros((480, 640, 3), np.uint8)
-    picture = task().draw(photo, answer(task()))
+    picture = task().draw(Photo(photo), answer(task()), ".jpg").pixels
     assert picture.dtype == np.uint8
     assert picture.shape[1:] == (640, 3)
     assert picture.any()
@@ -211,16 +212,14 @@ def test_draws_on_the_photo_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_has_the_name_of_its_catalog_entry(name: str) -> None:
+def test_every_task_has_the_name_and_models_of_its_catalog_entry(name: str) -> None:
     entry = TASKS[name]
+    options = resolve(entry.options)()
+    models = {role: read_info(model_path(DEFAULT_MODELS[role])) for role in options.roles}
     analyser = resolve(entry.analyser)
     assert analyser.name == name
-    info = read_info(shipped_folder() / f"{entry.default_model}.safetensors")
-    assert info.task == name
-    built = analyser({name: info}, resolve(entry.options)())
-    request = next(built.analyse(PICTURES["chelsea"]))
-    assert request.model == name
-    assert MODELS[entry.default_model].task == name
+    assert all(info.task == MODELS[DEFAULT_MODELS[role]].task == role for role, info in models.items())
+    analyser(models, options)
 
 
 def test_keeps_the_recipe_of_its_own_model() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.errors import InputError, UsageError
 from cnncli.imaging.geometry import letterbox
+from cnncli.io.images import Photo
 from cnncli.io.store import model_path
 from cnncli.io.weights import ModelInfo, load_weights
 from cnncli.results import Detections
@@ -266,7 +267,9 @@ def test_photo_within_a_tile_is_seen_once() -> None:
 
 def test_draws_on_the_photo_it_was_given() -> None:
     photo = np.zeros((480, 640, 3), np.uint8)
-    picture = Detect({"detect": INFO}, DetectOptions()).draw(photo, answer(outputs(*APART), photo))
+    picture = (
+        Detect({"detect": INFO}, DetectOptions()).draw(Photo(photo), answer(outputs(*APART), photo), ".jpg").pixels
+    )
     assert picture.shape == (480, 640, 3)
     assert picture.any()
     assert not photo.any()
