@@ -48,6 +48,11 @@ TASKS: dict[str, TaskEntry] = {
         analyser="cnncli.tasks.denoise:Denoise",
         options="cnncli.tasks.denoise:DenoiseOptions",
     ),
+    "verify-face": TaskEntry(
+        "Is it the same person: the distance of two faces, or the nearest of a gallery.",
+        analyser="cnncli.tasks.verify_face:FaceFinder",
+        options="cnncli.tasks.verify_face:FaceOptions",
+    ),
     "sobel": TaskEntry(
         "Edges: how fast and in which direction the brightness changes.",
         analyser="cnncli.tasks.sobel:Sobel",

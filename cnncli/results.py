@@ -490,7 +490,7 @@ _EITHER = {
     "segment": [{"required": ["segments"]}],
     "denoise": [{"required": ["output"]}],
     "sobel": [{"required": ["output"]}],
-    "verify-face": [{"required": ["verified", "file2"]}, {"required": ["faces"]}, {"required": ["matches"]}],
+    "verify-face": [{"required": ["faces"]}, {"required": ["verified", "file2"]}, {"required": ["matches"]}],
 }
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: photos of the repository, optional data sets, and the command as a subprocess."""
+"""Fixtures that all tests share: photos of the repository, optional data sets, and the command as users call it."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "tests" / "photos"
@@ -19,6 +20,22 @@ DATA = Path(os.environ.get("CNNCLI_TEST_DATA", ROOT.parent / "shared" / "data"))
 def photos() -> Path:
     """The example photos: astronaut.png, chelsea.png (a cat), coffee.png, rocket.jpg."""
     return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example photos, but for 120 x 80 pixels of each: for what takes long on whole ones."""
+    folder = tmp_path_factory.mktemp("crops")
+    for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"):
+        with Image.open(PHOTOS / name) as photo:
+            photo.convert("RGB").crop((150, 100, 270, 180)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def album(task: str, crops: Path) -> Path:
+    """The folder of photos for a test of all tasks: a denoiser works on every pixel of them."""
+    return crops if task == "denoise" else PHOTOS
 
 
 @pytest.fixture
@@ -62,6 +79,23 @@ def cnncli(tmp_path: Path) -> Callable[..., Completed]:
         return subprocess.run(
             [os.fsencode(str(word)) if isinstance(word, str) else word for word in command], **options
         )
+
+    return run
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., Completed]:
+    """Run `cnncli` in this process, in `tmp_path`: ten times faster, for tests of what a command answers."""
+    from cnncli.cli.app import run as run_command
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: Any) -> Completed:
+        capfdbinary.readouterr()
+        code = run_command([os.fspath(word) if isinstance(word, Path) else str(word) for word in arguments])
+        return Completed(arguments, code, *capfdbinary.readouterr())
 
     return run
 

@@ -13,8 +13,9 @@ FLOORS = {
     "imaging": 1, "io": 1,
     "nn": 2,
     "tasks": 3, "engine": 3,
-    "run": 4, "train": 4, "explain": 4, "evaluate": 4,
-    "cli": 5, "__main__": 6,
+    "run": 4, "train": 4, "explain": 4,
+    "evaluate": 5,
+    "cli": 6, "__main__": 7,
 }  # fmt: skip
 PACKAGE = ROOT / "cnncli"
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -21,6 +21,7 @@ COMMANDS = {
     "detect": "cnncli.cli.detect:detect",
     "segment": "cnncli.cli.segment:segment",
     "denoise": "cnncli.cli.denoise:denoise",
+    "verify-face": "cnncli.cli.verify_face:verify_face",
     "sobel": "cnncli.cli.sobel:sobel",
     "merge": "cnncli.cli.merge:merge_command",
     "schema": "cnncli.cli.schema:schema_command",

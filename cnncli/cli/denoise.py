@@ -49,7 +49,9 @@ def denoise(
         int | None,
         _answer(help="Work in squares of this many pixels, joined without seams (default: 1024, over 1.5 megapixels)."),
     ] = None,
-    tile_overlap: Annotated[int, _answer(help="Pixels that a tile shares with the next (default: 64).")] = 64,
+    tile_overlap: Annotated[
+        int | None, _answer(help="Pixels that a tile shares with the next (default: 64, at most half of the tile).")
+    ] = None,
     add_noise: Annotated[
         float | None, _answer(help="Make a noisy copy in place of a clean one: Gaussian noise of this level of 255.")
     ] = None,

@@ -30,7 +30,7 @@ class _Detections(Addition):
 
     def __init__(self, output: OutputOptions, crops: Path | None, count: bool, images: Path | None, offer: bool):
         self.crops = self.folder = crops
-        self.count = count
+        self.counts = count
         self.images = images
         self.offer = offer
         self.yolo = output.format == "yolo"
@@ -42,7 +42,7 @@ class _Detections(Addition):
         from cnncli.run.outputs import check_folder, refuse_inputs
 
         format = context.output.format
-        if self.count and format in self.formats:
+        if self.counts and format in self.formats:
             raise UsageError(f"--count and --format {format} both say what is given; choose one of them")
         if format == "coco" and self.images is None:
             raise UsageError("--format coco names photos by number; say with --images FILE where their names go")
@@ -91,7 +91,7 @@ class _Detections(Addition):
     def writer(self, context: RunContext) -> Any:
         from cnncli.cli import report
 
-        if self.count:
+        if self.counts:
             return report.Counts(context.output.format)
         if self.yolo:
             return report.Nothing()

@@ -150,35 +150,50 @@ def verify_face(
     manners: Manners,
     pairs: Annotated[Path, typer.Argument(metavar="PAIRS.CSV", help="Two names a line and a column 'same', 1 or 0.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the photos, where it is not the CSV's own.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Fixed threshold; without it, the model's own.")] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="Largest distance of the same person, or @FILE; without it, the model's own.")
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="cosine, euclidean or euclidean_l2; else the model's.")] = None,
-    which: Annotated[str, typer.Option(help="Of several faces: best, largest or all.")] = "best",
-    roc: Annotated[Path | None, typer.Option(help="Draw the ROC curve into this file.")] = None,
+    which: Annotated[str, typer.Option(help="Of several faces in a photo: best, largest or all.")] = "best",
+    roc: Annotated[
+        Path | None, typer.Option(help="Draw the ROC curve (true over false accepts) into this picture.")
+    ] = None,
     calibrate: Annotated[
-        float | None, typer.Option(help="Find the threshold for this rate of false accepts, such as 0.001.")
+        float | None,
+        typer.Option(help="Find the threshold that accepts at most this part of the different pairs, such as 0.001."),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Where --calibrate writes it, for 'verify-face --threshold @FILE'.")
+        Path | None, typer.Option(help="File for what --calibrate finds, to be read by --threshold @FILE.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these files where they exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
     records: Annotated[Path | None, typer.Option(help="Write the pairs' records (JSONL) to this file.")] = None,
 ) -> int:
-    """Accuracy (at the threshold, at its best, 10-fold), AUC, equal error rate, and true accepts at few false ones."""
+    """How often faces are told apart rightly, on pairs that are known to be the same person's or not.
+
+    Accuracy at the threshold, at the best one, and at one learned on the other nine tenths; area under the ROC curve
+    (AUC), equal error rate (EER), true accept rate (TAR) where at most 1 or 0.1 % of different pairs are accepted.
+    """
+    from cnncli.cli.verify_face import chosen_threshold
     from cnncli.errors import UsageError
     from cnncli.evaluate.verify_face import calibrate as calibrated
     from cnncli.evaluate.verify_face import scores_of, write_calibration
-    from cnncli.run.pairs import read_pairs
+    from cnncli.run.pairs import PairSources, read_pairs
     from cnncli.run.session import open_session
     from cnncli.tasks.verify_face import PAIR, FaceOptions
 
     if (calibrate is None) != (calibration is None):
         raise UsageError("--calibrate RATE and --calibration FILE go together; give both")
+    if calibrate is not None and not 0 <= calibrate < 1:
+        raise UsageError(f"--calibrate {calibrate:g}: give a part from 0 to 1, such as 0.001")
+    engine, limit, metric = chosen_threshold(engine, threshold, metric)
     listed = read_pairs(pairs, images)
     if any(pair.same is None for pair in listed):
         raise UsageError(f"{pairs}: has no column 'same'; write its names in the first line: img1,img2,same")
-    options = FaceOptions(PAIR, which=which, threshold=threshold, metric=metric)
+    _check_outputs(roc, calibration, overwrite, pairs, PairSources(listed))
+    options = FaceOptions(PAIR, which=which, threshold=limit, metric=metric)
     session = open_session("verify-face", options, engine, expected_inputs=1 << 20, notify=say)
-    distances = list(_distances(session, listed, run, manners, records))
+    distances = list(_distances(session, listed, run, manners, records, overwrite))
     truth, judge = [bool(pair.same) for pair in listed], session.task.judge
     figures = {"task": "verify-face", "model": session.run.model, "engine": session.run.engine, "metric": judge.metric}
     figures |= scores_of(distances, truth, judge.threshold)
@@ -192,8 +207,25 @@ def verify_face(
     return 1 if figures["missed"] else 0
 
 
+def _check_outputs(roc: Path | None, calibration: Path | None, overwrite: bool, pairs: Path, photos: Any) -> None:
+    """UsageError where the ROC curve or the threshold can't be written, before anything runs."""
+    from cnncli.errors import UsageError
+    from cnncli.io.pictures import can_write
+    from cnncli.run.outputs import check_folder, refuse_inputs
+
+    if roc is not None and not can_write(roc):
+        raise UsageError(f"--roc: '{roc.suffix}' names no image format; use .png or .jpg")
+    for option, path in (("--roc", roc), ("--calibration", calibration)):
+        if path is None:
+            continue
+        check_folder(path.parent, option)
+        refuse_inputs(path, photos)
+        if path.exists() and (not overwrite or path.is_dir() or path.samefile(pairs)):
+            raise UsageError(f"{option} {path}: exists; name another file, or use --overwrite for an earlier result")
+
+
 def _distances(
-    session: Any, pairs: Sequence[Any], run: RunConfig, manners: Manners, path: Path | None
+    session: Any, pairs: Sequence[Any], run: RunConfig, manners: Manners, path: Path | None, overwrite: bool
 ) -> Iterator[float | None]:
     """The distance of each pair; None where a photo can't be read or shows no face."""
     from contextlib import ExitStack
@@ -203,12 +235,14 @@ def _distances(
     from cnncli.run.pairs import pair_items, verify
 
     with ExitStack() as stack:
-        report = stack.enter_context(open_report("none", manners.progress, len(pairs), run, session.task))
-        file = RecordFile(path, resume=False, overwrite=False) if path else None
+        report = stack.enter_context(
+            open_report("none", manners.progress and not manners.quiet, len(pairs), run, session.task)
+        )
+        file = RecordFile(path, resume=False, overwrite=overwrite) if path else None
         for record, outcome in verify(session, pair_items(pairs), run):
             if file is not None:
                 file.write(record.as_dict())
-            if not record.ok:
+            if not record.ok and not manners.quiet:
                 report.message(record.failure)
             report.add(record, outcome.result)
             yield outcome.result.match.distance if outcome.result else None

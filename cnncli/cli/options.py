@@ -14,7 +14,7 @@ from cnncli.catalog import MODELS
 from cnncli.config import EngineConfig, RunConfig, Shard
 from cnncli.errors import UsageError
 
-MODEL, INPUT, OUTPUT, RUN = "Model and device", "Input", "Output", "Run"
+MODEL, DEVICE, INPUT, OUTPUT, RUN = "Model and device", "Device", "Input", "Output", "Run"
 FORMATS = ("auto", "table", "jsonl", "json", "csv")
 DETECTION_FORMATS = ("coco", "yolo")
 SHARD_VARIABLES = (
@@ -42,7 +42,8 @@ def options(panel: str) -> Callable[..., Any]:
     return functools.partial(typer.Option, rich_help_panel=panel, show_default=False)
 
 
-_model, _input, _output, _run = options(MODEL), options(INPUT), options(OUTPUT), options(RUN)
+_model, _device = options(MODEL), options(DEVICE)
+_input, _output, _run = options(INPUT), options(OUTPUT), options(RUN)
 
 
 def engine_options(
@@ -71,10 +72,11 @@ class FilterConfig(EngineConfig):
 
 def filter_options(
     device: Annotated[
-        str, _model("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: the CPU, which is rarely the slower.")
+        str,
+        _device("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: the CPU, which is rarely the slower."),
     ] = "auto",
-    engine: Annotated[str, _model(help="auto, opencv (CPU) or torch (any device); both give the same.")] = "auto",
-    threads: Annotated[str, _model(help="Threads of torch; auto: all cores.")] = "auto",
+    engine: Annotated[str, _device(help="auto, opencv (CPU) or torch (any device); both give the same.")] = "auto",
+    threads: Annotated[str, _device(help="Threads of torch; auto: all cores.")] = "auto",
 ) -> FilterConfig:
     if engine == "onnx":
         raise UsageError("--engine onnx: runs networks; choose auto, opencv or torch")

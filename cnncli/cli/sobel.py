@@ -11,9 +11,9 @@ _answer = options("Answer")
 
 @with_shared_options
 def sobel(
+    output: OutputOptions,
     engine: FilterConfig,
     inputs_as: InputOptions,
-    output: OutputOptions,
     run: RunConfig,
     manners: Manners,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)

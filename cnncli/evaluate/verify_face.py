@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnncli.errors import OutputError, UsageError
+from cnncli.imaging.faces import DISTANCES
 from cnncli.io.atomic import write_atomically
 
 FOLDS = 10
@@ -36,6 +37,8 @@ def scores_of(distances: Sequence[float | None], same: Sequence[bool], threshold
     found = np.array([value is not None for value in distances])
     truth = np.array(same, bool)[found]
     values = np.array([value for value in distances if value is not None], np.float64)
+    if not len(values):
+        raise UsageError("no pair could be compared: a photo could not be read, or shows no face, in each")
     if truth.all() or not truth.any():
         raise UsageError("the pairs are all of one kind; a measure needs same and different ones")
     accepted = values <= threshold
@@ -48,7 +51,7 @@ def scores_of(distances: Sequence[float | None], same: Sequence[bool], threshold
         "false_accept_rate": _percent(accepted[~truth].mean()),
         "false_reject_rate": _percent((~accepted[truth]).mean()),
         "best_threshold_accuracy": _percent(best_threshold(values, truth)[1]),
-        "ten_fold_accuracy": _percent(cross_validated(values, truth)),
+        "ten_fold_accuracy": None if (part := cross_validated(values, truth)) is None else _percent(part),
         "AUC": round(area_under(values, truth), 5),
         "EER": _percent(equal_error_rate(curve)),
         **{f"TAR_at_FAR_{rate:g}": _percent(true_accept_rate(curve, rate)) for rate in FALSE_ACCEPT_RATES},
@@ -110,11 +113,14 @@ def best_threshold(distances: np.ndarray, same: np.ndarray) -> tuple[float, floa
     return float(middle), float(right[best] / len(same))
 
 
-def cross_validated(distances: np.ndarray, same: np.ndarray) -> float:
+def cross_validated(distances: np.ndarray, same: np.ndarray) -> float | None:
     """Accuracy with the threshold that is best on the other nine tenths, as LFW's protocol asks (Huang et al. 2007).
 
-    Tenths are dealt out in turn, same and different pairs apart, so that each has as many of both.
+    Tenths are dealt out in turn, same and different pairs apart, so that each has as many of both. None where a tenth
+    would leave none of a kind to learn from.
     """
+    if min(same.sum(), (~same).sum()) < 2:
+        return None
     fold = np.empty(len(same), int)
     for kind in (True, False):
         (members,) = np.nonzero(same == kind)
@@ -122,9 +128,6 @@ def cross_validated(distances: np.ndarray, same: np.ndarray) -> float:
     right = 0
     for number in range(FOLDS):
         inside = fold == number
-        if not inside.any() or same[~inside].all() or not same[~inside].any():
-            right += int(inside.sum())  # too few pairs to learn from: as the rest
-            continue
         threshold, _ = best_threshold(distances[~inside], same[~inside])
         right += int(((distances[inside] <= threshold) == same[inside]).sum())
     return right / len(same)
@@ -133,7 +136,10 @@ def cross_validated(distances: np.ndarray, same: np.ndarray) -> float:
 def calibrate(
     distances: Sequence[float | None], same: Sequence[bool], rate: float, model: str, metric: str
 ) -> Calibration:
-    """The largest threshold at which at most `rate` (a part) of the different pairs are taken for the same person."""
+    """The largest threshold at which at most `rate` (a part) of the different pairs are taken for the same person.
+
+    Half way to the next distance, so that a pair must differ from all of these to be on the wrong side.
+    """
     found = [(value, truth) for value, truth in zip(distances, same, strict=True) if value is not None]
     values, truth = (np.array(part) for part in zip(*found, strict=True))
     curve = roc(values, truth.astype(bool))
@@ -142,7 +148,7 @@ def calibrate(
         raise UsageError(f"--calibrate {rate:g}: no threshold accepts so few of these pairs; give more pairs")
     place = int(allowed[-1])
     after = curve.thresholds[place + 1] if place + 1 < len(curve.thresholds) else curve.thresholds[place]
-    threshold = round(float(curve.thresholds[place] + after) / 2, 6)
+    threshold = float(curve.thresholds[place] + after) / 2
     rates = float(curve.false_rates[place]), float(curve.true_rates[place])
     return Calibration(threshold, model, metric, *rates, len(found))
 
@@ -161,11 +167,12 @@ def read_calibration(path: Path) -> Calibration:
         entries = json.loads(path.read_text(encoding="utf-8"))
         if entries.pop("kind") != KIND:
             raise ValueError("of another kind")
-        return Calibration(**entries)
+        calibration = Calibration(**entries)
+        if calibration.metric not in DISTANCES or not 0 < calibration.threshold < float("inf"):
+            raise ValueError("no threshold of a known metric")
+        return calibration
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"--threshold @{path}: was not written by 'eval verify-face --calibrate' ({error})"
-        ) from error
+        raise UsageError(f"--threshold @{path}: was not written by 'eval verify-face --calibrate' ({error})") from error
 
 
 def _percent(part: float) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from cnncli.imaging.draw import DARK, PALETTE, Plates, font, legible, outline, text_size
 
@@ -15,6 +15,7 @@ SAME, DIFFERENT = (0, 158, 115), (213, 94, 0)
 CONTEXT = 0.35  # of a face's side, shown around it
 PANEL = 360  # px, the side of each face in a comparison
 MARGIN = 12  # px
+LONGEST_NAME = 250  # characters that are measured; no panel shows more
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[tuple[str, Box, Points]]) -> np.ndarray:
@@ -61,7 +62,7 @@ def draw_comparison(
         draw.text((left, row // 2), _fitting(name, face), DARK, face, anchor="lm")
     draw.rectangle((0, row + PANEL + MARGIN, size[0], size[1]), SAME if is_same else DIFFERENT)
     centre = size[0] / 2, (row + PANEL + MARGIN + size[1]) / 2
-    draw.text(centre, verdict, (255, 255, 255), face, anchor="mm")
+    draw.text(centre, verdict, (255, 255, 255), _narrow_enough(verdict, size[0] - 2 * MARGIN), anchor="mm")
     return np.asarray(sheet)
 
 
@@ -70,16 +71,22 @@ def _panel(image: np.ndarray, box: Box, points: Points) -> Image.Image:
     x, y, width, height = box
     side = max(1.0, max(width, height) * (1 + 2 * CONTEXT))
     left, top = x + width / 2 - side / 2, y + height / 2 - side / 2
-    edges = (round(left), round(top), round(left + side), round(top + side))
-    crop = Image.fromarray(image).crop(edges).resize((PANEL, PANEL), Image.Resampling.BICUBIC)
-    factor = PANEL / (edges[2] - edges[0])
-    moved = [(px - edges[0], py - edges[1]) for px, py in points]
-    _mark(ImageDraw.Draw(crop), (x - edges[0], y - edges[1], width, height), moved, factor, PALETTE[1], 2)
+    left, top, side = round(left), round(top), round(side)
+    crop = Image.fromarray(image).crop((left, top, left + side, top + side))
+    crop = crop.resize((PANEL, PANEL), Image.Resampling.BICUBIC)
+    moved = [(px - left, py - top) for px, py in points]
+    _mark(ImageDraw.Draw(crop), (x - left, y - top, width, height), moved, PANEL / side, PALETTE[1], 2)
     return crop
 
 
-def _fitting(name: str, face) -> str:
-    """The end of a name that is too long for its panel."""
+def _fitting(name: str, face: ImageFont.FreeTypeFont) -> str:
+    """The end of a name that is too long for its panel, without what no font can show."""
+    name = "".join(character if character.isprintable() else "?" for character in name)[-LONGEST_NAME:]
     while len(name) > 2 and face.getlength(name) > PANEL:
         name = "…" + name[2:]
     return name
+
+
+def _narrow_enough(text: str, width: int) -> ImageFont.FreeTypeFont:
+    """The largest font up to 20 px in which a text has no more than `width` px."""
+    return next((font(size) for size in range(20, 8, -1) if font(size).getlength(text) <= width), font(8))

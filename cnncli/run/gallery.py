@@ -1,20 +1,22 @@
-"""A gallery of known people: a folder per person, or a file per person, embedded once and kept."""
+"""A gallery of known people: a folder per person, or a file per person, embedded once and kept.
+
+What is kept is known by content: files may be moved, copied, renamed or touched, and are not looked at again.
+"""
 
 import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from cnncli.config import RunConfig
+from cnncli.config import RunConfig, Shard
 from cnncli.errors import UsageError
 from cnncli.io.atomic import write_atomically
-from cnncli.io.images import read_file
+from cnncli.io.images import read_file, reason
 from cnncli.io.sources import Input, SourceOptions, Sources
 from cnncli.io.store import cache_folder
 from cnncli.results import Candidate, PhotoFaces, Recognition, Record
@@ -25,23 +27,22 @@ from cnncli.run.runner import run_items
 from cnncli.run.session import Session
 from cnncli.tasks.verify_face import FaceFinder
 
-FORMAT = 1  # of the cache; a file of another is made anew
+FORMAT = 2  # of the cache; a file of another is made anew
 LAYOUT = "a folder with a subfolder of photos for each person, or with one photo for each"
+LONG_FROM = 50  # new photos: looking at them takes seconds, so it is said
+Notify = Callable[[str], None]
+Stamp = tuple[int, int, int]  # size in bytes, times in ns of the last change of content and of anything
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What is known of a file: its size and time when it was hashed, its SHA-256, and where its embeddings are.
+class Known:
+    """What was seen of a gallery: each file's stamp and SHA-256, and each content's embeddings (faces, F) by SHA-256.
 
-    `rows` are those of the gallery's embeddings, none where no face was found or the file could not be read; then
-    `failure` says why.
+    A content without a face has no rows. What could not be read is not known: the next run tries again.
     """
 
-    size: int
-    time: int  # ns
-    sha256: str
-    rows: tuple[int, ...]
-    failure: str | None = None
+    files: Mapping[str, tuple[Stamp, str]]
+    faces: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -72,67 +73,78 @@ class Gallery:
         return Recognition(tuple(matches.values()), best, task.judge.threshold, task.judge.metric)
 
 
-def open_gallery(folder: Path, session: Session, config: RunConfig, notify: Callable[[str], None]) -> Gallery:
-    """The gallery of a folder; only files that are new or changed are looked at. UsageError where it has no face."""
+def open_gallery(folder: Path, session: Session, config: RunConfig, notify: Notify, all_files: bool = False) -> Gallery:
+    """The gallery of a folder; only content that is new is looked at. UsageError where no face is in it."""
     if not folder.is_dir():
         raise UsageError(f"--gallery {folder}: no such folder; expected {LAYOUT}")
-    files = [source.file for source in Sources([str(folder)], SourceOptions(recursive=True))]
+    sources = Sources([str(folder)], SourceOptions(recursive=True, all_files=all_files))
+    names = {os.path.relpath(source.file, folder): source.file for source in sources}
     store = _Store(folder, session)
-    known, rows = store.read(notify)
-    entries, fresh = _recognised(files, known)
-    for file, faces, failure in _looked_at(session, list(fresh), config):
-        first = len(rows)
-        rows += [face.embedding for face in faces]
-        entries[file] = replace(fresh[file], rows=tuple(range(first, len(rows))), failure=failure)
-    for file in files:
-        if entries[file].failure:
-            notify(f"{file}: left out of the gallery, {entries[file].failure}")
-    if entries != known:
-        store.write(*_compact(entries, rows), notify)
-    places = [(file, row) for file in files for row in entries[file].rows]
-    if not places:
-        raise UsageError(f"--gallery {folder}: no face was found in its {len(files)} photos; expected {LAYOUT}")
-    return Gallery(folder, tuple(file for file, _ in places), np.stack([rows[row] for _, row in places]))
+    known = store.read(notify)
+    hashed, failures = _hashed(names, known)
+    faces = {sha256: known.faces[sha256] for _, sha256 in hashed.values() if sha256 in known.faces}
+    fresh = {sha256: names[name] for name, (_, sha256) in hashed.items() if sha256 not in faces}
+    if len(fresh) >= LONG_FROM:
+        notify(f"{folder}: {len(fresh)} photos are new in this gallery and are looked at; the next run knows them")
+    unread: dict[str, str] = {}
+    try:
+        for sha256, outcome in zip(fresh, _outcomes(session, fresh.values(), config), strict=True):
+            if outcome.failure:
+                unread[sha256] = outcome.failure
+            else:
+                faces[sha256] = np.array([face.embedding for face in outcome.result.chosen], np.float32)
+    finally:  # an interrupted run has seen some
+        if (hashed, faces.keys()) != (known.files, known.faces.keys()):
+            store.write(Known(hashed, faces), notify)
+    failures |= {name: unread[sha256] for name, (_, sha256) in hashed.items() if sha256 in unread}
+    return _gallery(folder, names, hashed, faces, failures, notify)
 
 
-def _recognised(files: list[str], known: dict[str, Entry]) -> tuple[dict[str, Entry], dict[str, Entry]]:
-    """The files whose content is known, by size and time or by hash, and those that have to be looked at."""
-    entries, fresh = {}, {}
-    by_hash = {entry.sha256: entry for entry in known.values()}
-    for file in files:
-        status = os.stat(file)
-        entry = known.get(file)
-        if entry is None or (entry.size, entry.time) != (status.st_size, status.st_mtime_ns):
-            sha256 = _sha256(file)
-            same = by_hash.get(sha256)  # moved, copied or touched
-            new = Entry(status.st_size, status.st_mtime_ns, sha256, ())
-            if same is None:
-                fresh[file] = new
-                continue
-            entry = replace(new, rows=same.rows, failure=same.failure)
-        entries[file] = entry
-    return entries, fresh
+def _gallery(
+    folder: Path,
+    names: Mapping[str, str],
+    hashed: Mapping[str, tuple[Stamp, str]],
+    faces: Mapping[str, np.ndarray],
+    failures: Mapping[str, str],
+    notify: Notify,
+) -> Gallery:
+    """What can be compared; what can't is said."""
+    files: list[str] = []
+    rows: list[np.ndarray] = []
+    for name, file in names.items():
+        found = [] if name in failures else faces[hashed[name][1]]
+        if not len(found):
+            notify(f"{file}: left out of the gallery, {failures.get(name, NO_FACE)}")
+        files += [file] * len(found)
+        rows += list(found)
+    if not rows:
+        raise UsageError(f"--gallery {folder}: no face was found in its {len(names)} photo(s); expected {LAYOUT}")
+    return Gallery(folder, tuple(files), np.stack(rows))
 
 
-def _compact(entries: dict[str, Entry], rows: list[np.ndarray]) -> tuple[dict[str, Entry], np.ndarray]:
-    """Entries and embeddings without those of files that are gone."""
-    kept: list[np.ndarray] = []
-    renumbered = {}
-    for file, entry in entries.items():
-        first = len(kept)
-        kept += [rows[row] for row in entry.rows]
-        renumbered[file] = replace(entry, rows=tuple(range(first, len(kept))))
-    return renumbered, np.array(kept, np.float32).reshape(len(kept), -1) if kept else np.zeros((0, 1), np.float32)
+def _hashed(names: Mapping[str, str], known: Known) -> tuple[dict[str, tuple[Stamp, str]], dict[str, str]]:
+    """Stamp and SHA-256 of each file, read only where its stamp has changed; and why some could not be read."""
+    hashed: dict[str, tuple[Stamp, str]] = {}
+    failures = {}
+    for name, file in names.items():
+        try:
+            status = os.stat(file)
+            stamp = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            before = known.files.get(name)
+            hashed[name] = before if before and before[0] == stamp else (stamp, _sha256(file))
+        except OSError as error:
+            failures[name] = reason(error)
+    return hashed, failures
 
 
 def recognise(
-    session: Session, gallery: Gallery, outcomes: Iterator[tuple[Record, Outcome]], count: int
+    session: Session, gallery: Gallery, outcomes: Iterator[tuple[Record, Outcome]]
 ) -> Iterator[tuple[Record, Outcome]]:
     """Records of photos, with the people that they are like; a photo without a face is a failed one."""
     for record, outcome in outcomes:
         if record.ok and not record.extra.get("skipped"):
             if has_faces(outcome.result):
-                result = gallery.search(session.task, outcome.result, count)
+                result = gallery.search(session.task, outcome.result, session.task.options.top_k)
                 record = replace(record, result=result.as_dict())
                 outcome = replace(outcome, result=result)
             else:
@@ -141,17 +153,13 @@ def recognise(
         yield record, outcome
 
 
-def _looked_at(session: Session, files: list[str], config: RunConfig) -> Iterator[tuple[str, Any, str | None]]:
-    """Each file with the faces that count in it, or why there are none."""
+def _outcomes(session: Session, files: Iterable[str], config: RunConfig) -> Iterator[Outcome]:
     decode = session.task.decode
-    plain = replace(config, shard=type(config.shard)())
     items = (
         Item(index, Input(file, ""), lambda file=file: decode(read_file(file, config.max_pixels), config.max_pixels))
         for index, file in enumerate(files)
     )
-    for record, outcome in run_items(session, items, plain):
-        faces = outcome.result.chosen if outcome.result else ()
-        yield record.file, faces, outcome.failure or (None if faces else NO_FACE)
+    return (outcome for _, outcome in run_items(session, items, replace(config, shard=Shard())))
 
 
 def _sha256(file: str) -> str:
@@ -165,7 +173,8 @@ def _sha256(file: str) -> str:
 class _Store:
     """The cache of a gallery: a file in the user's cache folder, named after folder, models and options.
 
-    The SHA-256 of the rest, the length of a JSON text, the text (what is known of each file), the embeddings as .npy.
+    The SHA-256 of the rest, the length of a JSON text, the text (files, and how many faces each content has), the
+    embeddings as .npy.
     """
 
     def __init__(self, folder: Path, session: Session):
@@ -175,44 +184,45 @@ class _Store:
         key = json.dumps([FORMAT, *parts, options.conf, options.which, session.precision])
         self.path = cache_folder() / "faces" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
 
-    def read(self, notify: Callable[[str], None]) -> tuple[dict[str, Entry], list[np.ndarray]]:
+    def read(self, notify: Notify) -> Known:
         """What is known; nothing where the file is missing or damaged, which is said."""
         try:
-            content = self.path.read_bytes()
-        except OSError:
-            return {}, []
-        try:
-            return _unpacked(content)
+            return _unpacked(self.path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            notify(f"{self.path}: the gallery's cache can't be read ({error.strerror})")
         except (ValueError, KeyError, TypeError, EOFError):
             notify(f"{self.path}: the gallery's cache is damaged and is made anew")
-            return {}, []
+        return Known({}, {})
 
-    def write(self, entries: dict[str, Entry], embeddings: np.ndarray, notify: Callable[[str], None]) -> None:
+    def write(self, known: Known, notify: Notify) -> None:
         """Keep what is known; a cache that can't be written costs time, nothing else."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(self.path) as file:
-                file.write(_packed(entries, embeddings))
+                file.write(_packed(known))
         except OSError as error:
             notify(f"{self.path}: the gallery's cache can't be written ({error.strerror})")
 
 
-def _packed(entries: dict[str, Entry], embeddings: np.ndarray) -> bytes:
-    text = json.dumps({file: list(vars(entry).values()) for file, entry in entries.items()}).encode()
+def _packed(known: Known) -> bytes:
+    counts = {sha256: len(rows) for sha256, rows in known.faces.items()}
+    text = json.dumps([dict(known.files), counts]).encode()
+    rows = [row for rows in known.faces.values() for row in rows]
     array = io.BytesIO()
-    np.save(array, embeddings, allow_pickle=False)
+    np.save(array, np.stack(rows) if rows else np.zeros((0, 1), np.float32), allow_pickle=False)
     body = len(text).to_bytes(8, "little") + text + array.getvalue()
     return hashlib.sha256(body).digest() + body
 
 
-def _unpacked(content: bytes) -> tuple[dict[str, Entry], list[np.ndarray]]:
+def _unpacked(content: bytes) -> Known:
     body = content[32:]
     if hashlib.sha256(body).digest() != content[:32]:
         raise ValueError("wrong checksum")
     length = int.from_bytes(body[:8], "little")
-    known = json.loads(body[8 : 8 + length])
-    entries = {
-        file: Entry(size, time, sha256, tuple(rows), failure)
-        for file, (size, time, sha256, rows, failure) in known.items()
-    }
-    return entries, list(np.load(io.BytesIO(body[8 + length :]), allow_pickle=False))
+    files, counts = json.loads(body[8 : 8 + length])
+    rows = np.load(io.BytesIO(body[8 + length :]), allow_pickle=False)
+    parts = np.split(rows, np.cumsum(list(counts.values()), dtype=int))  # and what is left, which is nothing
+    known = {name: ((stamp[0], stamp[1], stamp[2]), sha256) for name, (stamp, sha256) in files.items()}
+    return Known(known, dict(zip(counts, parts, strict=False)))

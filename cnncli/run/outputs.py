@@ -189,6 +189,8 @@ def mark_skipped(places: Sequence[Place], items: Iterable[Item]) -> Iterator[Ite
 
 def refuse_shared(places: Sequence[Place], sources: Sources) -> None:
     """UsageError where two pictures of an input would be one file; if any input's would, the first one's would."""
+    if len(places) < 2:  # and no list that still arrives is waited for
+        return
     for source in _first_two(sources)[:1]:
         targets = [os.path.realpath(place.target_of(source)) for place in places]
         for place, target in zip(places, targets, strict=True):

@@ -21,8 +21,9 @@ from cnncli.run.pipeline import Outcome
 from cnncli.run.runner import run_items
 from cnncli.run.session import Session
 
-LAYOUT = "a CSV with two names in each line, such as 'img1,img2', and further columns that are left alone"
-HEADINGS = ("img1", "file1", "image1", "a", "first")  # of the first column
+LAYOUT = "a CSV with two names in each line, or with a first line that names its columns, such as img1,img2,same"
+HEADINGS = (("img1", "img2"), ("file1", "file2"), ("image1", "image2"), ("file", "file2"), ("a", "b"))
+TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 NO_FACE = "no face found in it; see --conf"
 
 
@@ -50,29 +51,35 @@ class PairSources:
 def read_pairs(path: Path, folder: Path | None) -> list[Pair]:
     """The pairs of a CSV; names are looked for in `folder`, or beside the CSV. UsageError where it has none."""
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            rows = [(reader.line_num, [cell.rstrip() for cell in row]) for row in reader if any(row)]
     except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: can't be read ({error}); expected {LAYOUT}") from error
-    heading = [cell.strip().lower() for cell in rows[0]] if rows and rows[0][0].strip().lower() in HEADINGS else None
-    rows = rows[1:] if heading else rows
+        raise UsageError(f"{path}: can't be read ({getattr(error, 'strerror', error)}); expected {LAYOUT}") from error
+    columns = _columns(rows[0][1]) if rows else None
+    rows = rows[1:] if columns else rows
     if not rows:
         raise UsageError(f"{path}: has no pairs; expected {LAYOUT}")
-    label = heading.index("same") if heading and "same" in heading else None
     root = folder or path.parent
-    return [_pair(path, number, row, label, root) for number, row in enumerate(rows, 2 if heading else 1)]
+    return [_pair(path, line, row, columns or (0, 1, None), root) for line, row in rows]
 
 
-def _pair(path: Path, line: int, row: list[str], label: int | None, root: Path) -> Pair:
-    if len(row) < 2 or not row[0] or not row[1]:
+def _columns(heading: list[str]) -> tuple[int, int, int | None] | None:
+    """The numbers of the columns of both names and of the truth; None where the line names no columns."""
+    names = [cell.lower() for cell in heading]
+    for first, second in HEADINGS:
+        if first in names and second in names:
+            return names.index(first), names.index(second), names.index("same") if "same" in names else None
+    return None
+
+
+def _pair(path: Path, line: int, row: list[str], columns: tuple[int, int, int | None], root: Path) -> Pair:
+    first, second, truth = (row[column] if column is not None and column < len(row) else "" for column in columns)
+    if not first or not second:
         raise UsageError(f"{path}: line {line} has no two names; expected {LAYOUT}")
-    same = None
-    if label is not None:
-        text = row[label].strip().lower() if label < len(row) else ""
-        if text not in ("0", "1", "true", "false", "yes", "no"):
-            raise UsageError(f"{path}: line {line} says '{text}' in the column 'same'; write 1 or 0")
-        same = text in ("1", "true", "yes")
-    return Pair(os.path.join(root, row[0]), os.path.join(root, row[1]), same)
+    if columns[2] is not None and truth.lower() not in TRUTHS:
+        raise UsageError(f"{path}: line {line} says '{truth}' in the column 'same'; write 1 or 0")
+    return Pair(os.path.join(root, first), os.path.join(root, second), TRUTHS.get(truth.lower()))
 
 
 def pair_items(pairs: Sequence[Pair], shard: Shard = RunConfig.shard) -> Iterator[Item]:

@@ -64,7 +64,7 @@ class BaseTask:
     picture_suffix: ClassVar[str] = ".jpg"  # of the files in --out-dir
     picture_endings: ClassVar[tuple[str, ...]] = tuple(WRITTEN_FORMATS)  # that can hold the task's picture
     picture_key: ClassVar[str] = "output"  # of the record, for the picture's path
-    written: ClassVar[tuple[str, ...]] = ("output",)  # columns of CSV for the paths of pictures
+    written: ClassVar[tuple[str, ...]] = ("output",)  # columns of CSV for what products add
     array_types: ClassVar[tuple[str, ...]] = ("uint8",)  # of images that come as arrays
     own_engine: ClassVar[str] = ""  # what computes it where no network is needed
     decode = staticmethod(decode)  # bytes and the most pixels -> Photo

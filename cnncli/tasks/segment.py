@@ -82,6 +82,8 @@ class Segmenter(BaseTask):
         self.picture_endings = tuple(WRITTEN_FORMATS) if options.foreground else INDEXED_ENDINGS
         self._method = _Foreground(models) if options.foreground else _Classes(models, options)
         self.labels = self._method.labels
+        if options.instances:
+            self.columns = ("segments", "instances", "instances_from")
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
         return (yield from self._method.analyse(image))

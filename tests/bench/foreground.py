@@ -43,7 +43,7 @@ def compare(ours: Path, theirs: Path) -> None:
         largest.append(difference.max())
         agree.append(((first >= 128) == (second >= 128)).mean())
     print(f"{len(means)} mattes: mean difference {np.mean(means):.3f} of 255, largest {max(largest)}")
-    print(f"pixels on the same side of one half: {100 * np.mean(agree):.3f} %, in the worst photo {100 * min(agree):.3f} %")
+    print(f"pixels on the same side of one half: {100 * np.mean(agree):.3f} %, in the worst {100 * min(agree):.3f} %")
 
 
 def main() -> None:

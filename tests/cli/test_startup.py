@@ -10,6 +10,7 @@ import typer
 
 from cnncli.catalog import TASKS
 from cnncli.cli.app import application
+from tests.cli.tasks import form
 
 HEAVY = ("numpy", "cv2", "PIL", "torch", "torchvision", "onnxruntime", "onnx", "safetensors", "simplejpeg")
 
@@ -58,6 +59,6 @@ def test_schema_imports_nothing_heavy(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_cpu_run_imports_no_torch(task: str, photos) -> None:
-    modules, output = imported_by(task, str(photos / "chelsea.png"), "--device", "cpu")
+    modules, output = imported_by(*form(task), str(photos / "chelsea.png"), "--device", "cpu")
     assert '"ok": true' in output
     assert not modules & {"torch", "torchvision", "onnx", "onnxscript", "matplotlib"}

@@ -15,7 +15,7 @@ from cnncli.io.images import Photo
 from cnncli.io.sources import Input
 from cnncli.run.items import Item
 from cnncli.run.pipeline import Outcome, Pipeline
-from cnncli.tasks.base import Request
+from cnncli.tasks.base import BaseTask, Request
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Sum:
         return {"sum": self.value}
 
 
-class SumTask:
+class SumTask(BaseTask):
     """Asks twice (the second time for the first answer plus one), as a detector and its embedder would."""
 
     name = "sum"
@@ -218,6 +218,45 @@ def test_kept_photos_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     outcomes = run([item(index, load) for index in range(100)], finish=finish, batch_size=64, workers=2)
     assert len(outcomes) == 100
     assert alive.most <= 10 + 2 * 2 + 2  # the budget, and what two workers have before it is weighed
+
+
+def test_what_tasks_fill_meanwhile_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnncli.run.pipeline.WORK_BUDGET", 5)
+    alive = SimpleNamespace(now=0, most=0)
+    lock = threading.Lock()
+
+    class Greedy(SumTask):
+        def working_bytes(self, image: np.ndarray) -> int:
+            return 100 if image[0, 0, 0] == 7 else 2  # more than there is: it still gets its turn, alone
+
+        def analyse(self, image: np.ndarray) -> Iterator:
+            first = yield Request("sum", image[:1])
+            with lock:
+                alive.now += self.working_bytes(image)
+                alive.most = max(alive.most, alive.now)
+            second = yield Request("sum", first["sum"] + 1)
+            with lock:
+                alive.now -= self.working_bytes(image)
+            return Sum(int(second["sum"]))
+
+    for batch_size in (None, 16):
+        pipeline = Pipeline(Greedy(), {"sum": SumEngine()}, RunConfig(batch_size=batch_size, workers=3))
+        outcomes = list(pipeline.run(map(item, range(60))))
+        assert [outcome.item.index for outcome in outcomes] == list(range(60))
+        assert not any(outcome.failure for outcome in outcomes)
+    assert alive.most == 100
+
+
+def test_results_leave_their_pixels_behind() -> None:
+    class Heavy(SumTask):
+        def release(self, result: Sum) -> Sum:
+            return Sum(-result.value)
+
+    def finish(done: Item, photo: Photo, result: Sum) -> dict:
+        return {"output": result.value}
+
+    (outcome,) = Pipeline(Heavy(), {"sum": SumEngine()}, RunConfig(), finish).run([item(3)])
+    assert (outcome.extra["output"], outcome.result.value) == (expected(3), -expected(3))
 
 
 def test_answers_while_the_source_waits() -> None:
