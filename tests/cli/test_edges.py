@@ -180,7 +180,9 @@ def test_two_runs_never_share_a_records_file(task: str, cnncli, many: Path, tmp_
     out = tmp_path / "records.jsonl"
     first = subprocess.Popen(command(task, str(many), "--records", str(out)), stdin=subprocess.DEVNULL)
     wait_for_lines(out, 2)
+    first.send_signal(signal.SIGSTOP)  # so that it is not done before the second has started
     second = cnncli(*form(task), many, "--records", out, "--resume")
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert b"another run" in second.stderr
     assert first.wait(timeout=60) == 0
