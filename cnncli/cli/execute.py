@@ -59,6 +59,7 @@ class Addition:
     takes_out = False
     suffix: str | None = None
     folder: Path | None = None  # that it writes into, so that no input is taken from there
+    known_total: int | None = None  # of the items, where it is not the number of inputs
     formats: tuple[str, ...] = ()  # of standard output, beside those of all tasks
 
     def check(self, context: RunContext) -> None:
@@ -261,7 +262,9 @@ class _Execution:
         if format == "auto" and (self.output.records or stdout_is_taken):
             format = "none"
         show_progress = self.manners.progress and not self.manners.quiet and self.expected >= PROGRESS_FROM
-        return open_report(format, show_progress, self.sources, self.config, self.session.task, writer)
+        known = self.addition.known_total
+        inputs = self.sources if known is None else known
+        return open_report(format, show_progress, inputs, self.config, self.session.task, writer)
 
     def _count(self, record: Any, outcome: Any, report: Any) -> None:
         if record.ok:

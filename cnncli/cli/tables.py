@@ -136,9 +136,9 @@ def _summary(record: Record, result: Any) -> Text:
 
 
 def _verdict(record: Record, result: Verification) -> Text:
-    word, colour = ("same person", "green") if result.match.verified else ("different persons", "yellow")
+    word, colour = ("same person as", "green") if result.match.verified else ("another person than", "yellow")
     sizes = f"{result.metric} distance {result.match.distance:.3f}, threshold {result.threshold:.3f}"
-    return Text(word, style=colour) + Text(f" as {printable(record.extra['file2'])}: {sizes}", style="default")
+    return Text(word, style=colour) + Text(f" {printable(record.extra['file2'])}: {sizes}", style="default")
 
 
 def _quality(record: Record) -> str:

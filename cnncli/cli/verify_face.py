@@ -28,6 +28,7 @@ class _Pairs(Addition):
 
     def __init__(self, pairs: list[Any]):
         self.pairs = pairs
+        self.known_total = len(pairs)
 
     def check(self, context: RunContext) -> None:
         if context.output.out or context.output.out_dir or context.output.skip_existing:
@@ -215,6 +216,14 @@ def verify_face(
             "two count)."
         ),
     ] = "best",
+    mirror: Annotated[
+        bool | None,
+        _answer(
+            "--mirror/--no-mirror",
+            help="Embed each face and its mirror image, and take the mean: mirrored photos get the same verdict, in "
+            "twice the time (default: with sface).",
+        ),
+    ] = None,
     conf: Annotated[float, _answer(help="Least score of a face, 0 to 1 (default: 0.6).")] = 0.6,
     top_k: Annotated[int, _answer("--top-k", "-k", help="With --gallery: how many people (default: 5).")] = 5,
     images: Annotated[
@@ -244,7 +253,7 @@ def verify_face(
         raise UsageError(f"{mode} compares nothing; leave --threshold and --metric out")
     engine, limit, metric = chosen_threshold(engine, threshold, metric)
     role = {"--gallery": GALLERY, "--landmarks": LANDMARKS, "--embed": EMBED}.get(mode or "", PAIR)
-    chosen = FaceOptions(role, conf, which, limit, metric, top_k)
+    chosen = FaceOptions(role, conf, which, limit, metric, top_k, str(gallery or ""), mirror)
     common = (engine, inputs_as, output, run, manners)
     if pairs is not None:
         if inputs:

@@ -50,6 +50,8 @@ class Predictor:
         self._task_options = self._options(
             **{name: _typed(value, fields[name].type) for name, value in options.items()}
         )
+        if not getattr(self._task_options, "for_one_photo", True):
+            raise UsageError(f"{task}: this compares photos with others; a Predictor looks at each alone")
         self._session: Session | None = None
 
     def __call__(self, images: ImageLike | Sequence[ImageLike]) -> list[dict[str, Any]]:

@@ -40,7 +40,9 @@ class FaceOptions:
     """`conf`: least score of a face. `which` faces of a photo count: the largest, the best (size and score), or all.
 
     `mode`: only find them (landmarks), embed them, or compare them in pairs or with a gallery. `threshold` and
-    `metric` decide who is the same; None: what the model was made for. `top_k`: how many people of a gallery.
+    `metric` decide who is the same; None: what the model was made for. `top_k`: how many people of a `gallery`.
+    `mirror`: embed each face and its mirror image, and take the mean; None: for models of the cosine distance, whose
+    embeddings the mean only turns. (dlib's threshold is one of lengths, which the mean shortens.)
     """
 
     mode: str = LANDMARKS
@@ -49,6 +51,13 @@ class FaceOptions:
     threshold: float | None = None
     metric: str | None = None
     top_k: int = 5
+    gallery: str = ""
+    mirror: bool | None = None
+
+    @property
+    def for_one_photo(self) -> bool:
+        """Whether a single photo has an answer."""
+        return self.mode in (LANDMARKS, EMBED)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -103,6 +112,7 @@ class FaceFinder(BaseTask):
         if self.embedder is not None:
             self.template = np.array(self.embedder.recipe["template"])
             self.judge = judge_of(self.embedder, options)
+            self.mirrors = self.embedder.recipe["metric"] == "cosine" if options.mirror is None else options.mirror
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, PhotoFaces]:
         found = yield from self._find(image)
@@ -111,9 +121,17 @@ class FaceFinder(BaseTask):
         chosen = []
         for face in self._that_count(found):
             aligned = align(image, np.array(face.points), self.template, tuple(self.embedder.recipe["input"]))
-            outputs = yield Request("embed-face", aligned)
-            chosen.append(replace(face, embedding=finite(outputs["embedding"]).astype(np.float32)))
+            embedding = yield from self._embed(aligned)
+            chosen.append(replace(face, embedding=embedding))
         return PhotoFaces(tuple(found), tuple(chosen))
+
+    def _embed(self, aligned: np.ndarray) -> Generator[Request, Outputs, np.ndarray]:
+        """The embedding (F,) of an aligned face; with `mirrors` the mean of it and that of its mirror image."""
+        embeddings = []
+        for step in (1, -1) if self.mirrors else (1,):
+            outputs = yield Request("embed-face", np.ascontiguousarray(aligned[:, ::step]))
+            embeddings.append(finite(outputs["embedding"]).astype(np.float32))
+        return np.mean(embeddings, axis=0)
 
     def _find(self, image: np.ndarray) -> Generator[Request, Outputs, list[Face]]:
         """All faces over the threshold, the best first; of one found in several sizes the surest."""

@@ -29,6 +29,7 @@ class Colours(BaseTask):
         self.judge, self.options = Judge("cosine", 0.2), options or FaceOptions()
         self.result_key, self.columns = "verified", ("verified",)
         self.seen: list[tuple[int, ...]] = []
+        self.mirrors = bool(self.options.mirror)
 
     def analyse(self, image: np.ndarray) -> Iterator:
         self.seen.append(tuple(image[0, 0]))

@@ -164,12 +164,31 @@ def test_engines_agree(model: str) -> None:
 
 
 def test_embeds_the_aligned_face(by_onnx: tuple) -> None:
-    """As a few lines of OpenCV and the network alone would."""
+    """As a few lines of OpenCV and the network alone would: the mean of the face's and its mirror image's."""
     task, engines = by_onnx
     (chosen,) = run(task, engines, astronaut()).chosen
     recipe = read_info(model_path("sface")).recipe
     chip = align(astronaut(), np.array(chosen.points), np.array(recipe["template"]), (112, 112))
-    np.testing.assert_allclose(chosen.embedding, engines["embed-face"].run(chip[None])["embedding"][0], atol=1e-5)
+    both = engines["embed-face"].run(np.stack([chip, chip[:, ::-1]]))["embedding"]
+    np.testing.assert_allclose(chosen.embedding, (both[0] + both[1]) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mirror", "requests"),
+    [("cosine", None, 2), ("euclidean", None, 1), ("cosine", False, 1), ("euclidean", True, 2)],
+)
+def test_embeds_the_mirror_image_too_where_that_only_turns(metric: str, mirror: bool | None, requests: int) -> None:
+    task = FaceFinder({"find-face": detector(), "embed-face": embedder(metric)}, FaceOptions(mode=EMBED, mirror=mirror))
+    steps, chip = task._embed(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)), []
+    outputs = None
+    with pytest.raises(StopIteration) as end:
+        while True:
+            chip.append(steps.send(outputs).array)
+            outputs = {"embedding": np.array([len(chip), 4.0], np.float32)}
+    assert len(chip) == requests
+    assert end.value.value.tolist() == ([1.5, 4.0] if requests == 2 else [1.0, 4.0])
+    if requests == 2:
+        assert (chip[1] == chip[0][:, ::-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +213,7 @@ def test_asks_for_padded_views_then_for_faces() -> None:
         ("find-face", (640, 480, 3)),
         ("find-face", (1216, 928, 3)),  # 1200 x 900
         ("embed-face", (112, 112, 3)),
+        ("embed-face", (112, 112, 3)),  # mirrored
     ]
 
 
@@ -226,7 +246,7 @@ def test_chooses_the_faces_that_count(which: str, sizes: list[int]) -> None:
     result, requests = find(NEAR_AND_FAR, mode=PAIR, which=which)
     assert [round(entry.bbox[2]) for entry in result.chosen] == sizes
     assert [round(entry.bbox[2]) for entry in result.found] == [60, 220, 40]
-    assert sum(request.model == "embed-face" for request in requests) == len(sizes)
+    assert sum(request.model == "embed-face" for request in requests) == 2 * len(sizes)
 
 
 def test_a_large_blur_is_not_what_a_photo_is_of(by_onnx: tuple) -> None:
