@@ -7,16 +7,16 @@ records = Predictor("classify")(["photo.jpg"])
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnncli.run.predictor import Predictor
+    from cnncli.run.predictor import Predictor, verify
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__"]
+__all__ = ["Predictor", "__version__", "verify"]
 
 
 def __getattr__(name: str) -> Any:
     # loaded when asked for: the command line imports this package too, and its help must not wait for NumPy
-    if name == "Predictor":
-        from cnncli.run.predictor import Predictor
+    if name in ("Predictor", "verify"):
+        from cnncli.run import predictor
 
-        return Predictor
+        return getattr(predictor, name)
     raise AttributeError(f"module 'cnncli' has no attribute {name!r}")

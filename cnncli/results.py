@@ -172,6 +172,9 @@ class Face:
             entries["embedding"] = [round(float(value), 6) for value in self.embedding]
         return entries
 
+    def as_area(self) -> dict[str, Any]:
+        return {**self.area(), "score": round(self.score, 7)}
+
     def area(self) -> dict[str, Any]:
         """Box and points, with the keys of deepface's facial_areas."""
         box = {key: round(value, 3) for key, value in zip("xywh", self.bbox, strict=True)}
@@ -214,7 +217,7 @@ class Verification:
             "distance": round(self.match.distance, 7),
             "threshold": self.threshold,
             "similarity_metric": self.metric,
-            "facial_areas": {"img1": self.match.first.area(), "img2": self.match.second.area()},
+            "facial_areas": {"img1": self.match.first.as_area(), "img2": self.match.second.as_area()},
         }
 
 
@@ -246,7 +249,7 @@ class Recognition:
             "matches": [candidate.as_dict() for candidate in self.matches],
             "threshold": self.threshold,
             "similarity_metric": self.metric,
-            "facial_area": self.face.area(),
+            "facial_area": self.face.as_area(),
         }
 
 
@@ -412,10 +415,11 @@ _QUALITY = {
 }
 _POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _AREA_PROPERTIES = {**{key: {"type": "number"} for key in "xywh"}, **dict.fromkeys(POINTS, _POINT)}
+_SCORE = {"type": "number", "minimum": 0, "maximum": 1, "description": "how sure it is that this is a face"}
 _AREA = {
     "type": "object",
-    "properties": _AREA_PROPERTIES,
-    "required": list(_AREA_PROPERTIES),
+    "properties": {**_AREA_PROPERTIES, "score": _SCORE},
+    "required": [*_AREA_PROPERTIES, "score"],
     "additionalProperties": False,
     "description": "box and five points in pixels of the upright photo; right and left are the person's own",
 }

@@ -93,7 +93,9 @@ def segment(
     from cnncli.run.session import open_session
     from cnncli.tasks.segment import SegmentOptions
 
-    pairs = find_pairs(images, masks)
+    pairs, without = find_pairs(images, masks)
+    if without and not manners.quiet:
+        say(f"{without} image(s) in {images} have no mask in {masks} and are left out")
     options = SegmentOptions(scale=scale, scales=numbers("--scales", scales), flip=flip)
     session = open_session("segment", options, engine, expected_inputs=1 << 20, notify=say)
     agreement = Agreement(pairs, session.task.labels)
@@ -121,23 +123,27 @@ def denoise(
 ) -> int:
     """PSNR and SSIM after seeded noise: kept in float, and as 8 bits hold it, beside OpenCV's non-local means."""
     from cnncli.cli.names import numbers
+    from cnncli.errors import UsageError
     from cnncli.evaluate.denoise import DEPTHS, Trial, find_photos
     from cnncli.run.session import open_session
     from cnncli.tasks.denoise import DenoiseOptions
 
-    files, entries, failed = find_photos(folder), [], 0
+    files, entries, failed = find_photos(folder), [], set()
     for level in numbers("--sigma", sigma):
         options = DenoiseOptions(sigma=None if blind else level)
         session = open_session("denoise", options, engine, expected_inputs=1 << 20, notify=say)
         entry: dict[str, Any] = {"sigma": level}
         for depth in DEPTHS:
+            good = [file for file in files if file not in failed]  # a photo that failed once fails each time
             trial = Trial(level, depth, seed, run.max_pixels, beside=True)
-            outcomes = _run(session, files, run, manners, None, [trial], trial.items(files))
-            failed += sum(not record.ok for record, _ in outcomes)
+            outcomes = _run(session, good, run, manners, None, [trial], trial.items(good))
+            failed |= {record.file for record, _ in outcomes if not record.ok}
             entry[depth] = trial.figures()
         entries.append(entry)
-    figures = {"task": "denoise", "model": session.run.model, "engine": session.run.engine, "images": len(files)}
-    figures |= {"failed": failed, "blind": blind, "levels": entries}
+    if len(failed) == len(files):
+        raise UsageError(f"{folder}: none of its {len(files)} photos can be read")
+    figures = {"task": "denoise", "model": session.run.model, "engine": session.run.engine}
+    figures |= {"images": len(files) - len(failed), "failed": len(failed), "blind": blind, "levels": entries}
     print_out(json.dumps(figures, indent=2)) if as_json else _print_noise(figures)
     return 1 if failed else 0
 
@@ -202,6 +208,9 @@ def verify_face(
     if calibrate is not None and calibration is not None:
         found = calibrated(distances, truth, calibrate, session.run.model, judge.metric)
         write_calibration(calibration, found)
+        if calibrate * found.different_pairs < 1 and not manners.quiet:
+            pairs_needed = f"{found.different_pairs} different pairs can't show a rate of {calibrate:g}"
+            say(f"{pairs_needed}; {round(1 / calibrate):,} or more can" if calibrate else pairs_needed)
         figures["calibrated_threshold"] = found.threshold
     print_out(json.dumps(figures, indent=2)) if as_json else _print_figures(figures)
     return 1 if figures["missed"] else 0
@@ -287,12 +296,15 @@ def _run(
     from contextlib import ExitStack
 
     from cnncli.cli.report import open_report
+    from cnncli.errors import UsageError
     from cnncli.run.checkpoint import RecordFile
     from cnncli.run.items import items_of_files
     from cnncli.run.runner import run_items
 
     with ExitStack() as stack:
         report = stack.enter_context(open_report("none", manners.progress, len(files), run, session.task))
+        if path is not None and path.exists():
+            raise UsageError(f"{path}: exists; name another file")
         file = RecordFile(path, resume=False, overwrite=False) if path else None
         items = items or items_of_files(files, run, session.task.decode)
         for record, outcome in run_items(session, items, run, products):
@@ -328,7 +340,7 @@ def _print_classes(figures: dict[str, Any]) -> None:
     print_out(classes)
     failed = f", {figures['failed']} failed (not counted)" if figures["failed"] else ""
     print_out(
-        f"{figures['model']}, {figures['engine']} engine: mIoU {figures['mIoU']:.2f} %, pixel accuracy "
+        f"{figures['model']}, {figures['engine']} engine: mIoU {figures['mIoU'] or 0:.2f} %, pixel accuracy "
         f"{figures['pixel_accuracy']:.2f} % of {figures['images']} photos{failed}"
     )
 

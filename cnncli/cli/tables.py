@@ -125,7 +125,7 @@ def _summary(record: Record, result: Any) -> Text:
         known = printable(best.identity) if best.verified else f"nobody known (nearest: {printable(best.identity)})"
         return Text(f"{known}, distance {best.distance:.3f}")
     if isinstance(result, PhotoFaces):
-        return Text(f"{len(result.found)} face(s)")
+        return Text(f"{len(result.found)} face{'' if len(result.found) == 1 else 's'}")
     if isinstance(result, Segmentation):
         return Text(", ".join(f"{entry.label} {entry.fraction:.0%}" for entry in result.segments) or "nothing")
     if isinstance(result, Denoised):

@@ -224,7 +224,9 @@ def verify_face(
             "twice the time (default: with sface).",
         ),
     ] = None,
-    conf: Annotated[float, _answer(help="Least score of a face, 0 to 1 (default: 0.6).")] = 0.6,
+    conf: Annotated[
+        float | None, _answer(help="Least score of a face, 0 to 1 (default: 0.6 with --landmarks, else 0.8).")
+    ] = None,
     top_k: Annotated[int, _answer("--top-k", "-k", help="With --gallery: how many people (default: 5).")] = 5,
     images: Annotated[
         Path | None, _mode(help="Folder of the photos that --pairs names (default: that of the CSV).")
@@ -239,8 +241,9 @@ def verify_face(
     cnncli verify-face door.jpg --gallery staff/
 
     For two photos the exit code is 0 for the same person, 1 for different ones, 5 where no face is found in one, 6
-    where one can't be read. Embeddings of a gallery are kept in the user's cache folder, so that each photo of it is
-    looked at once. Ask people before you compare their faces; a photo of a photo passes for the person.
+    where one can't be read; else 0 says that all photos were looked at, whoever they show. Embeddings of a gallery are
+    kept in the user's cache folder, so that each photo of it is looked at once. Ask people before you compare their
+    faces; a photo of a photo passes for the person.
     """
     from cnncli.run.pairs import PairSources, read_pairs
     from cnncli.tasks.verify_face import EMBED, GALLERY, LANDMARKS, PAIR, FaceOptions

@@ -29,8 +29,8 @@ class Pair:
     mask: str
 
 
-def find_pairs(images: Path, masks: Path) -> list[Pair]:
-    """The photos of a folder that have a mask in the other. UsageError where there is none."""
+def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], int]:
+    """The photos of a folder that have a mask in the other, and how many have none. UsageError where no photo has."""
     for folder in (images, masks):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; expected {LAYOUT}")
@@ -39,7 +39,7 @@ def find_pairs(images: Path, masks: Path) -> list[Pair]:
     pairs = [pair for pair in named if os.path.exists(pair.mask)]
     if not pairs:
         raise UsageError(f"{masks}: has no mask for any of the {len(files)} images in {images}; expected {LAYOUT}")
-    return pairs
+    return pairs, len(named) - len(pairs)
 
 
 class Agreement:

@@ -27,6 +27,7 @@ class Calibration:
     false_accept_rate: float
     true_accept_rate: float
     pairs: int
+    different_pairs: int
 
 
 def scores_of(distances: Sequence[float | None], same: Sequence[bool], threshold: float) -> dict[str, Any]:
@@ -40,7 +41,8 @@ def scores_of(distances: Sequence[float | None], same: Sequence[bool], threshold
     if not len(values):
         raise UsageError("no pair could be compared: a photo could not be read, or shows no face, in each")
     if truth.all() or not truth.any():
-        raise UsageError("the pairs are all of one kind; a measure needs same and different ones")
+        missed = f" (of {len(distances)}, {int((~found).sum())} could not be compared)" if not found.all() else ""
+        raise UsageError(f"the pairs are all of one kind{missed}; a measure needs same and different ones")
     accepted = values <= threshold
     curve = roc(values, truth)
     return {
@@ -150,7 +152,7 @@ def calibrate(
     after = curve.thresholds[place + 1] if place + 1 < len(curve.thresholds) else curve.thresholds[place]
     threshold = float(curve.thresholds[place] + after) / 2
     rates = float(curve.false_rates[place]), float(curve.true_rates[place])
-    return Calibration(threshold, model, metric, *rates, len(found))
+    return Calibration(threshold, model, metric, *rates, len(found), sum(not same for _, same in found))
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -171,6 +173,8 @@ def read_calibration(path: Path) -> Calibration:
         if calibration.metric not in DISTANCES or not 0 < calibration.threshold < float("inf"):
             raise ValueError("no threshold of a known metric")
         return calibration
+    except FileNotFoundError as error:
+        raise UsageError(f"--threshold @{path}: no such file") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"--threshold @{path}: was not written by 'eval verify-face --calibrate' ({error})") from error
 

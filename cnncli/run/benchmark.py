@@ -89,7 +89,7 @@ def measure(session: Session, photos: Sequence[bytes], config: RunConfig, second
         Stage("decode + prepare", _rate(decode_and_prepare, photos, workers, seconds), workers),
     ]
     reading, forward = stages[2].rate, math.inf
-    if session.engines:
+    if any(dialogues):  # a network that some photo is shown to
         stages.append(_forward(session, dialogues, config, seconds))
         stages.append(Stage("interpret", _interpret_rate(task, images, dialogues, seconds), 1))
         forward = stages[3].rate

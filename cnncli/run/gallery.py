@@ -181,7 +181,7 @@ class _Store:
         options = session.task.options
         run = session.run
         parts = [os.path.realpath(folder), run.weights_sha256, *(sha256 for _, sha256 in run.further.values())]
-        key = json.dumps([FORMAT, *parts, options.conf, options.which, session.task.mirrors, session.precision])
+        key = json.dumps([FORMAT, *parts, options.least_score, options.which, session.task.mirrors, session.precision])
         self.path = cache_folder() / "faces" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
 
     def read(self, notify: Notify) -> Known:

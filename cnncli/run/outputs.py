@@ -12,7 +12,7 @@ from cnncli.io.atomic import write_atomically
 from cnncli.io.images import Photo
 from cnncli.io.lines import write_all
 from cnncli.io.pictures import WRITTEN_FORMATS, Picture, can_write, encode
-from cnncli.io.sources import Input, Sources
+from cnncli.io.sources import VIDEO_SUFFIXES, Input, Sources
 from cnncli.run.items import Item
 from cnncli.tasks.base import Result
 
@@ -50,6 +50,8 @@ class SingleFile:
         self.existing = existing
         inputs = _first_two(sources)
         several = "--out-dir" if option == "--out" else f"a folder, {option} {path.stem or 'pictures'}/,"
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise UsageError(f"{option} {path}: videos are written by 'detect' alone; use --out-dir for the frames")
         if existing.pages or not _is_single(inputs):
             raise UsageError(f"{option} {path}: writes the output of one input; use {several} for several, or a video")
         if path == STDOUT:
@@ -150,6 +152,8 @@ def further_place(option: str, path: Path, suffix: str, sources: Sources, existi
     """Where a further picture goes: a file for the one input, a folder for several or for a name without an ending."""
     if path == STDOUT or (not path.is_dir() and can_write(path)):
         return SingleFile(path, sources, existing, option)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise UsageError(f"{option} {path}: videos are written by 'detect' alone; name a folder for the frames")
     make_folder(path, option)
     return MirroredFolder(path, suffix, sources, existing, option)
 

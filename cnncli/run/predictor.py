@@ -16,10 +16,13 @@ from cnncli.io.modes import to_rgb
 from cnncli.io.sources import Input
 from cnncli.results import Record
 from cnncli.run.items import Item
+from cnncli.run.pairs import Pair, pair_items
+from cnncli.run.pairs import verify as verify_pairs
 from cnncli.run.pipeline import Outcome
 from cnncli.run.runner import run_items
 from cnncli.run.session import Session, open_session
 from cnncli.tasks.base import Result, Task
+from cnncli.tasks.verify_face import PAIR, FaceOptions
 
 ARRAY = ".npy"  # the ending of files that hold any array
 MANY = 1 << 20  # inputs expected by a Predictor, which does not know: it is set up for long runs
@@ -83,6 +86,15 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor({self.task!r}, model={self._engine_config.model!r})"
+
+
+def verify(first: str | os.PathLike, second: str | os.PathLike, **options: Any) -> dict[str, Any]:
+    """The record of `cnncli verify-face FIRST SECOND`; options as of a Predictor. Loads the models at each call."""
+    engine, run = EngineConfig(**_take(options, EngineConfig)), RunConfig(**_take(options, RunConfig))
+    session = open_session("verify-face", FaceOptions(**{"mode": PAIR, **options}), engine, expected_inputs=2)
+    items = pair_items([Pair(os.fspath(first), os.fspath(second))])
+    ((record, _),) = verify_pairs(session, items, run)
+    return record.as_dict()
 
 
 def _typed(value: Any, kind: Any) -> Any:

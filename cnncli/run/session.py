@@ -17,6 +17,8 @@ from cnncli.tasks.base import Task
 
 GPU_PAYS_FROM = 64  # inputs: below, importing torch and starting CUDA takes longer than the CPU's whole run
 
+USED_BY = {"foreground": "segment --foreground", "find-face": "verify-face", "embed-face": "verify-face"}  # commands
+
 Notify = Callable[[str], None]
 Step = Callable[[], Any]  # makes the task's device step, which imports torch, or None
 
@@ -77,7 +79,8 @@ def _weights(role: str, config: EngineConfig | None) -> Weights:
     path = named or model_path(DEFAULT_MODELS[role])
     weights = load_weights(path)
     if weights.info.task != role:
-        raise WeightsError(f"{path}: made for {weights.info.task}, not {role}; see 'cnncli weights list'")
+        made_for = weights.info.task + (f" ({USED_BY[weights.info.task]})" if weights.info.task in USED_BY else "")
+        raise WeightsError(f"{path}: made for {made_for}, not {role}; see 'cnncli weights list'")
     return weights
 
 

@@ -21,6 +21,7 @@ from cnncli.tasks.labels import class_indices, class_labels
 SCALE_RANGE = (33, 4097)  # px of the input's long side: 4 and 512 cells of stride 8
 FOREGROUND = "foreground"
 STANDS_OUT = 0.5  # the largest value of a matte below which nothing stands in front
+LEAST_FILLED = 0.1  # of an object's box: less is what another object's box left over
 HALF = 128  # of a matte's 255: from there on a pixel counts as foreground
 VOC_NAMES = {  # of COCO's classes, which the detector knows
     "airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "dining table": "diningtable",
@@ -153,7 +154,7 @@ class _Classes:
         return Segment(self.labels[index], index, area, area / mask.size, run_lengths(mask))
 
     def _instances(self, classes: np.ndarray, found: Detections) -> list[Instance]:
-        """Objects whose class the mask knows, best first; those without a pixel of it are left out."""
+        """Objects whose class the mask knows, best first; those with next to no pixels of it are left out."""
         numbers = {name: index for index, name in enumerate(self.model.classes)}
         by_class: dict[int, list] = {}
         for detection in found.detections:
@@ -167,7 +168,7 @@ class _Classes:
             instances += [
                 Instance(self.labels[index], index, d.score, d.bbox, int(areas[n]), run_lengths(owner == n))
                 for n, d in enumerate(detections)
-                if areas[n]
+                if areas[n] >= LEAST_FILLED * d.bbox[2] * d.bbox[3]
             ]
         return sorted(instances, key=lambda instance: -instance.score)
 
@@ -175,7 +176,9 @@ class _Classes:
         if result.instances is None:
             colours = {entry.index: tuple(int(v) for v in self.colours[entry.index]) for entry in result.segments}
             regions = [
-                Region(f"{entry.label} {entry.fraction:.0%}", result.pixels == entry.index, colours[entry.index])
+                Region(
+                    f"{entry.label}, {entry.fraction:.0%} of photo", result.pixels == entry.index, colours[entry.index]
+                )
                 for entry in result.segments
             ]
         else:

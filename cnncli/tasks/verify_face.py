@@ -31,28 +31,36 @@ ANSWERS = {  # of each mode: the key of the answer in the record, and the column
 WHICH = ("largest", "best", "all")
 VIEWS = (320, 640, 1280)  # long sides in px: YuNet knows faces of 10 to 300 px, and there are larger and smaller ones
 MOST_ENLARGED = 2  # times: landmarks of small crops gain by doubling, not by more
+LEAST_SCORES = {LANDMARKS: 0.6}  # to look at; what is compared must be a face: on LFW none scores below 0.89
+LEAST_COMPARED = 0.8
 DOUBTFUL = 0.5  # a score that counts for nothing when the best face is chosen
+FARTHEST = {"cosine": 2, "euclidean_l2": 2}  # distances of opposite directions
 COSINE_TO_L2 = 2.0  # |a - b|² = 2 (1 - cos) of vectors of length 1
 
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """`conf`: least score of a face. `which` faces of a photo count: the largest, the best (size and score), or all.
+    """`conf`: least score of a face (None: 0.6 to find, 0.8 to compare faces). `mode`: only find them (landmarks), embed
+    them, or compare them in pairs or with a gallery.
 
-    `mode`: only find them (landmarks), embed them, or compare them in pairs or with a gallery. `threshold` and
-    `metric` decide who is the same; None: what the model was made for. `top_k`: how many people of a `gallery`.
-    `mirror`: embed each face and its mirror image, and take the mean; None: for models of the cosine distance, whose
-    embeddings the mean only turns. (dlib's threshold is one of lengths, which the mean shortens.)
+    `which` faces of a photo count: the largest, the best (size and score), or all. `threshold` and `metric` decide who
+    is the same; None: what the model was made for. `top_k`: how many people of a `gallery`. `mirror`: embed each face
+    and its mirror image, and take the mean; None: for models of the cosine distance, whose embeddings the mean only
+    turns. (dlib's threshold is one of lengths, which the mean shortens.)
     """
 
     mode: str = LANDMARKS
-    conf: float = 0.6
+    conf: float | None = None
     which: str = "best"
     threshold: float | None = None
     metric: str | None = None
     top_k: int = 5
     gallery: str = ""
     mirror: bool | None = None
+
+    @property
+    def least_score(self) -> float:
+        return LEAST_SCORES.get(self.mode, LEAST_COMPARED) if self.conf is None else self.conf
 
     @property
     def for_one_photo(self) -> bool:
@@ -66,7 +74,7 @@ class FaceOptions:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UsageError(f"mode {self.mode}: choose {', '.join(MODES)}")
-        if not 0 < self.conf < 1:
+        if self.conf is not None and not 0 < self.conf < 1:
             raise UsageError(f"--conf {self.conf:g}: give a score above 0 and below 1")
         if self.which not in WHICH:
             raise UsageError(f"--which {self.which}: choose {', '.join(WHICH)}")
@@ -141,7 +149,7 @@ class FaceFinder(BaseTask):
             padded = pad_to_step(view)
             answer = yield Request("find-face", padded)
             outputs = [finite(answer[name]) for name in ("class_scores", "object_scores", "boxes", "points")]
-            faces = decode_faces(*outputs, padded.shape[:2], self.options.conf)
+            faces = decode_faces(*outputs, padded.shape[:2], self.options.least_score)
             corners = np.concatenate([faces.boxes[:, :2], faces.boxes[:, :2] + faces.boxes[:, 2:]], axis=1)
             scores.append(faces.scores)
             boxes.append(geometry.undo_points(corners.reshape(-1, 2, 2)).reshape(-1, 4))
@@ -166,6 +174,9 @@ def judge_of(embedder: ModelInfo, options: FaceOptions) -> Judge:
     own, threshold = embedder.recipe["metric"], embedder.recipe["threshold"]
     metric = options.metric or own
     if options.threshold is not None:
+        if metric in FARTHEST and options.threshold >= FARTHEST[metric]:
+            most = f"distances of {metric} go up to {FARTHEST[metric]}"
+            raise UsageError(f"--threshold {options.threshold:g}: {most}; everybody would be the same person")
         return Judge(metric, options.threshold)
     if metric == own:
         return Judge(metric, threshold)
