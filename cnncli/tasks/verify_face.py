@@ -40,8 +40,8 @@ COSINE_TO_L2 = 2.0  # |a - b|² = 2 (1 - cos) of vectors of length 1
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """`conf`: least score of a face (None: 0.6 to find, 0.8 to compare faces). `mode`: only find them (landmarks), embed
-    them, or compare them in pairs or with a gallery.
+    """`conf`: least score of a face (None: 0.6 to find, 0.8 to compare faces). `mode`: only find them (landmarks),
+    embed them, or compare them in pairs or with a gallery.
 
     `which` faces of a photo count: the largest, the best (size and score), or all. `threshold` and `metric` decide who
     is the same; None: what the model was made for. `top_k`: how many people of a `gallery`. `mirror`: embed each face

@@ -194,7 +194,7 @@ def test_calibrates_for_a_rate_of_false_accepts() -> None:
     distances = [n / 10 for n in range(1, 11)] + [0.05, 0.15, 0.22, 0.55]
     same = [False] * 10 + [True] * 4
     found = calibrate(distances, same, 0.2, "sface", "cosine")
-    assert found == Calibration(pytest.approx(0.26), "sface", "cosine", 0.2, 0.75, 14)
+    assert found == Calibration(pytest.approx(0.26), "sface", "cosine", 0.2, 0.75, 14, 10)
     assert calibrate([*distances, None], [*same, True], 0.29, "sface", "cosine") == found
     assert calibrate(distances, same, 0, "sface", "cosine").threshold == pytest.approx(0.075)
 
@@ -216,7 +216,7 @@ def test_rejects_a_rate_that_no_threshold_keeps() -> None:
 
 
 def test_a_calibration_comes_back(tmp_path: Path) -> None:
-    written = Calibration(0.61234, "sface", "cosine", 0.001, 0.97, 600)
+    written = Calibration(0.61234, "sface", "cosine", 0.001, 0.97, 600, 300)
     write_calibration(tmp_path / "threshold.json", written)
     assert read_calibration(tmp_path / "threshold.json") == written
 
@@ -254,7 +254,7 @@ def test_explains_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--threshold @"):
         read_calibration(tmp_path / "gone.json")
     with pytest.raises(OutputError, match="can't be written"):
-        write_calibration(tmp_path / "gone" / "threshold.json", Calibration(0.5, "m", "cosine", 0, 1, 2))
+        write_calibration(tmp_path / "gone" / "threshold.json", Calibration(0.5, "m", "cosine", 0, 1, 2, 1))
 
 
 def test_draws_the_curve_at_its_rates() -> None:

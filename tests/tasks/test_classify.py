@@ -151,7 +151,7 @@ def test_filter_leaves_scores_as_they_are() -> None:
     [
         ("tiger kat", "no class 'tiger kat', perhaps tiger cat"),
         ("Golden Retreiver", "perhaps golden retriever"),
-        ("zeppelin", "no class 'zeppelin'$"),
+        ("zeppelin", "no class 'zeppelin'; it knows tabby, tiger cat, Siamese cat, golden retriever, crane, crane$"),
     ],
 )
 def test_suggests_names(name: str, sentence: str) -> None:
