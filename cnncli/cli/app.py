@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -16,27 +17,35 @@ from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, 
 from cnncli.errors import CnncliError, OutputClosedError, OutputError
 
 EXIT_BUG = 70
+@dataclass(frozen=True)
+class Command:
+    """Where a command is declared, and what the first page says of it."""
+
+    reference: str
+    summary: str
+
+
 COMMANDS = {
-    "classify": "cnncli.cli.classify:classify",
-    "detect": "cnncli.cli.detect:detect",
-    "segment": "cnncli.cli.segment:segment",
-    "denoise": "cnncli.cli.denoise:denoise",
-    "verify-face": "cnncli.cli.verify_face:verify_face",
-    "sobel": "cnncli.cli.sobel:sobel",
-    "merge": "cnncli.cli.merge:merge_command",
-    "schema": "cnncli.cli.schema:schema_command",
+    "classify": Command("cnncli.cli.classify:classify", "What is in the photo? Labels and scores."),
+    "detect": Command("cnncli.cli.detect:detect", "Where are things? Labels, scores and boxes."),
+    "segment": Command("cnncli.cli.segment:segment", "Which pixels are what? Masks and cut-outs."),
+    "denoise": Command("cnncli.cli.denoise:denoise", "Take the noise out of a photo."),
+    "verify-face": Command("cnncli.cli.verify_face:verify_face", "Is it the same person?"),
+    "sobel": Command("cnncli.cli.sobel:sobel", "Where are the edges? Derivatives of a photo."),
+    "merge": Command("cnncli.cli.merge:merge_command", "Join the records of shards, in order."),
+    "schema": Command("cnncli.cli.schema:schema_command", "The JSON Schema of a task's record."),
 }
 GROUPS = {
-    "eval": "cnncli.cli.evaluate:app",
-    "bench": "cnncli.cli.bench:app",
-    "weights": "cnncli.cli.weights:app",
+    "eval": Command("cnncli.cli.evaluate:app", "Measure a model on labelled data."),
+    "bench": Command("cnncli.cli.bench:app", "Measure how fast a task runs here."),
+    "weights": Command("cnncli.cli.weights:app", "List, check, find and fetch models."),
 }
 
 
 def application(word: str | None = None) -> typer.Typer:
-    """The whole command line, or, where `word` names one of its commands, that one alone.
+    """The whole command line, or, where `word` names one of its commands, with that one alone.
 
-    Declaring a command's thirty options takes time; a run needs those of one.
+    Declaring a command's thirty options takes time; a run needs those of one, and the first page those of none.
     """
     app = new_app(
         name="cnncli",
@@ -48,15 +57,22 @@ def application(word: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": list(HELP_OPTIONS)},
     )
-    alone = {word} & (COMMANDS.keys() | GROUPS.keys())
-    for name, reference in COMMANDS.items():
-        if not alone or name in alone:
-            app.command(name, cls=PageCommand)(resolve(reference))
-    for name, reference in GROUPS.items():
-        if not alone or name in alone:
-            app.add_typer(resolve(reference), name=name)
+    for name, command in COMMANDS.items():
+        if word in HELP_OPTIONS:
+            app.command(name, help=command.summary, cls=PageCommand)(_nothing)
+        elif word not in COMMANDS.keys() | GROUPS.keys() or word == name:
+            app.command(name, short_help=command.summary, cls=PageCommand)(resolve(command.reference))
+    for name, command in GROUPS.items():
+        if word in HELP_OPTIONS:
+            app.command(name, help=command.summary, cls=PageCommand)(_nothing)
+        elif word not in COMMANDS.keys() | GROUPS.keys() or word == name:
+            app.add_typer(resolve(command.reference), name=name, short_help=command.summary)
     app.callback()(root)
     return app
+
+
+def _nothing() -> None:
+    """A command's place on the first page."""
 
 
 def _print_version(asked: bool) -> None:
@@ -80,7 +96,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         with own_stderr(), interruptible():
             words = sys.argv[1:] if arguments is None else arguments
-            app = application(words[0] if words and not completing() else None)
+            app = application((words or HELP_OPTIONS)[0] if not completing() else None)
             if (text := page(app, "cnncli", words)) is not None:
                 print_out(text)
                 return 0
@@ -122,7 +138,9 @@ def _bug() -> int:
 def _usage_error(error) -> int:
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(". ")
-    if message:  # empty where a group was called alone and its help has been shown
+    if message.startswith("Usage:"):  # a group was called alone: the error is its page
+        print(message, file=sys.stderr)
+    elif message:  # empty where the page has been shown
         say(message + (f"; see '{context.command_path} --help'" if context is not None else ""))
     return error.exit_code
 

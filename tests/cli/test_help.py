@@ -48,3 +48,11 @@ def test_completion_offers_models() -> None:
 
     assert complete_model("efficientnet_lite") == ["efficientnet_lite2", "efficientnet_lite0"]
     assert complete_model("zzz") == []
+
+
+@pytest.mark.parametrize("words", [(), ("eval",), ("weights",)], ids=" ".join)
+def test_a_group_alone_shows_its_page(words: tuple[str, ...], cnncli) -> None:
+    done = cnncli(*words)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr.decode().strip() == cnncli(*words, "--help").stdout.decode().strip().rstrip(".")
