@@ -17,6 +17,8 @@ from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, 
 from cnncli.errors import CnncliError, OutputClosedError, OutputError
 
 EXIT_BUG = 70
+
+
 @dataclass(frozen=True)
 class Command:
     """Where a command is declared, and what the first page says of it."""
