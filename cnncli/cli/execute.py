@@ -1,6 +1,7 @@
 """What every task command does once its options are read: open, run, report."""
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,7 @@ def execute(
     if manners.verbose:
         say(_description(session))
     context = RunContext(session, sources, output, run)
+    gc.enable()  # see cli.app.main
     return _Execution(context, manners, expected, addition).run()
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -116,7 +115,7 @@ class VideoFile:
         self._rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
         capture.release()
         self._path = path
-        self._temporary = path.with_name(f".cnncli-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+        self._temporary = path.with_name(f".cnncli-{os.getpid()}-{os.urandom(4).hex()}{path.suffix}")
         self._writer: Any = None
         self._failed = False
 

@@ -74,8 +74,9 @@ def main() -> None:
     photo = cv2.resize(cv2.imread(str(PHOTO)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
     with tempfile.TemporaryDirectory() as name:
-        large, out = f"{name}/large.jpg", f"{name}/out.png"
+        large, small, out = f"{name}/large.jpg", f"{name}/small.jpg", f"{name}/out.png"
         cv2.imwrite(large, photo)
+        cv2.imwrite(small, cv2.resize(photo, (60, 40), interpolation=cv2.INTER_AREA))
         cnncli = [sys.executable, "-m", "cnncli", "sobel"]
         programs = {
             "filter, cnncli": lambda: ours(grey),
@@ -84,7 +85,8 @@ def main() -> None:
             "one of 24 MP, OpenCV": command(sys.executable, "-c", BARE, name, large),
             "eight of 24 MP, cnncli": command(*cnncli, *[large] * SEVERAL, "--out-dir", f"{name}/d", "--overwrite"),
             "eight of 24 MP, OpenCV": command(sys.executable, "-c", BARE, name, *[large] * SEVERAL),
-            "small photo, cnncli": command(*cnncli, str(PHOTO), "--out", out, "--overwrite"),
+            "photo of 60 x 40, cnncli": command(*cnncli, small, "--out", out, "--overwrite"),
+            "photo of 600 x 400, cnncli": command(*cnncli, str(PHOTO), "--out", out, "--overwrite"),
             "Typer command with cv2": command(sys.executable, "-c", HELLO, "world"),
         }
         found = medians(programs, repeat)
@@ -94,7 +96,9 @@ def main() -> None:
     for label in ("one", "eight"):
         whole = found[f"{label} of 24 MP, OpenCV"] / found[f"{label} of 24 MP, cnncli"]
         print(f"speed of the command / script of bare OpenCV, {label} of 24 MP, start-up included: {whole:.2f}")
-    print(f"cold start / Typer command with cv2: {found['small photo, cnncli'] / found['Typer command with cv2']:.2f}")
+    for size in ("60 x 40", "600 x 400"):
+        start = found[f"photo of {size}, cnncli"] / found["Typer command with cv2"]
+        print(f"cold start with a photo of {size} / Typer command with cv2: {start:.2f}")
 
 
 if __name__ == "__main__":
