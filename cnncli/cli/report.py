@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from cnncli.cli.streams import STDOUT, out, printable, rendered, say
 from cnncli.config import RunConfig
 from cnncli.io.lines import to_line
-from cnncli.results import Record
+from cnncli.results.record import Record
 
 OPTIONAL_COLUMNS = ("frame", "seconds", "skipped")  # only some records have them, beside the task's written pictures
 ROWS_AT_ONCE = 40  # of a table: enough for a screen, few enough that a long run shows them as they come

@@ -14,7 +14,7 @@ def schema_command(
     task: Annotated[str, typer.Argument(help="A task, such as classify.", autocompletion=lambda: list(TASKS))],
 ) -> int:
     """Print the JSON Schema of a task's record."""
-    from cnncli.results import schema
+    from cnncli.results.schema import schema
 
     if task not in TASKS:
         raise UsageError(f"there is no task '{task}'; choose from {', '.join(TASKS)}")

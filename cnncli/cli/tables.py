@@ -11,20 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cnncli.cli.streams import printable
-from cnncli.results import (
-    Classification,
-    Denoised,
-    Detection,
-    Detections,
-    Embedding,
-    Gradient,
-    Instance,
-    PhotoFaces,
-    Recognition,
-    Record,
-    Segmentation,
-    Verification,
-)
+from cnncli.results.classify import Classification, Embedding
+from cnncli.results.denoise import Denoised
+from cnncli.results.detect import Detection, Detections
+from cnncli.results.record import Record
+from cnncli.results.segment import Instance, Segmentation
+from cnncli.results.sobel import Gradient
+from cnncli.results.verify_face import PhotoFaces, Recognition, Verification
 
 
 def single(record: Record, result: Any) -> Table:

@@ -14,7 +14,7 @@ from cnncli.errors import UsageError
 from cnncli.imaging.noise import add_noise, psnr, ssim
 from cnncli.io.images import Photo, decode, read_file
 from cnncli.io.sources import Input, SourceOptions, Sources
-from cnncli.results import Denoised
+from cnncli.results.denoise import Denoised
 from cnncli.run.items import Item
 
 FLOAT, EIGHT_BIT = "float", "8-bit"  # noise as in the literature, and what a file can hold: clipped and rounded

@@ -14,7 +14,7 @@ from cnncli.errors import InputError, UsageError
 from cnncli.imaging.masks import IGNORE, palette
 from cnncli.io.images import Photo, reported_as_input_errors
 from cnncli.io.sources import SourceOptions, Sources
-from cnncli.results import Segmentation
+from cnncli.results.segment import Segmentation
 from cnncli.run.items import Item
 
 LAYOUT = "a folder of images and a folder of masks of the same names in .png, whose pixels are class numbers"

@@ -9,7 +9,7 @@ from typing import Any
 from cnncli.config import Shard
 from cnncli.errors import UsageError
 from cnncli.io.lines import to_line, write_all
-from cnncli.results import Run
+from cnncli.results.record import Run
 from cnncli.run.items import Item
 
 RECORD_START = b'{"schema": "cnncli.'  # of every line

@@ -11,7 +11,7 @@ from cnncli.errors import InputError, UsageError
 from cnncli.imaging.cutout import blurred_background, colour_of, composed, filling, with_alpha
 from cnncli.io.images import Photo, decode, read_file
 from cnncli.io.pictures import Picture
-from cnncli.results import Segmentation
+from cnncli.results.segment import Segmentation
 from cnncli.tasks.segment import Segmenter
 
 NONE, BLUR = "none", "blur"

@@ -14,7 +14,8 @@ from cnncli.errors import OutputError
 from cnncli.io.atomic import write_atomically
 from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture, encode
-from cnncli.results import Detection, Detections, Record
+from cnncli.results.detect import Detection, Detections
+from cnncli.results.record import Record
 from cnncli.run.items import Item
 from cnncli.run.outputs import MirroredFolder, SingleFile, write_below
 from cnncli.run.pipeline import Outcome

@@ -19,7 +19,8 @@ from cnncli.io.atomic import write_atomically
 from cnncli.io.images import read_file, reason
 from cnncli.io.sources import Input, SourceOptions, Sources
 from cnncli.io.store import cache_folder
-from cnncli.results import Candidate, PhotoFaces, Recognition, Record
+from cnncli.results.record import Record
+from cnncli.results.verify_face import Candidate, PhotoFaces, Recognition
 from cnncli.run.items import Item
 from cnncli.run.pairs import NO_FACE, has_faces
 from cnncli.run.pipeline import Outcome

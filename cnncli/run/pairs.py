@@ -15,7 +15,8 @@ from cnncli.imaging.draw_faces import draw_comparison
 from cnncli.io.images import Photo, read_file, read_stream
 from cnncli.io.pictures import Picture
 from cnncli.io.sources import STDIN, Input, SourceOptions
-from cnncli.results import PhotoFaces, Record, Verification
+from cnncli.results.record import Record
+from cnncli.results.verify_face import PhotoFaces, Verification
 from cnncli.run.items import Item
 from cnncli.run.pipeline import Outcome
 from cnncli.run.runner import run_items

@@ -14,7 +14,7 @@ from cnncli.errors import InputError, UsageError
 from cnncli.io.images import Photo, read_file
 from cnncli.io.modes import to_rgb
 from cnncli.io.sources import Input
-from cnncli.results import Record
+from cnncli.results.record import Record
 from cnncli.run.items import Item
 from cnncli.run.pairs import Pair, pair_items
 from cnncli.run.pairs import verify as verify_pairs

@@ -15,7 +15,7 @@ from cnncli.io.images import Photo, read_file
 from cnncli.io.pictures import Picture
 from cnncli.io.sources import Sources
 from cnncli.io.stored import decode_stored
-from cnncli.results import Denoised
+from cnncli.results.denoise import Denoised
 from cnncli.run.items import Item
 from cnncli.run.outputs import common_folder, relative_path
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from cnncli.config import RunConfig, Shard
 from cnncli.io.images import Photo
-from cnncli.results import Record
+from cnncli.results.record import Record
 from cnncli.run.items import Item
 from cnncli.run.pipeline import Outcome, Pipeline
 from cnncli.run.session import Session

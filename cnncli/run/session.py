@@ -12,7 +12,7 @@ from cnncli.engine.device import accelerator, available_cpus
 from cnncli.errors import DeviceError, UsageError, WeightsError
 from cnncli.io.store import model_path
 from cnncli.io.weights import Weights, load_weights
-from cnncli.results import Run
+from cnncli.results.record import Run
 from cnncli.tasks.base import Task
 
 GPU_PAYS_FROM = 64  # inputs: below, importing torch and starting CUDA takes longer than the CPU's whole run

@@ -12,7 +12,7 @@ from cnncli.imaging.geometry import resize_and_crop
 from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
-from cnncli.results import Classification, Embedding, Label
+from cnncli.results.classify import Classification, Embedding, Label
 from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 

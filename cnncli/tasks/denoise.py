@@ -15,7 +15,7 @@ from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.stored import decode_stored
 from cnncli.io.weights import ModelInfo
-from cnncli.results import Denoised
+from cnncli.results.denoise import Denoised
 from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 
 WHOLE_UP_TO = 1_500_000  # pixels: of a larger photo the network's maps, 100 bytes a pixel each, would fill the memory

@@ -13,7 +13,7 @@ from cnncli.imaging.geometry import Geometry, letterbox, tiles
 from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
-from cnncli.results import Detection, Detections
+from cnncli.results.detect import Detection, Detections
 from cnncli.tasks.base import BaseTask, Outputs, Request
 from cnncli.tasks.labels import class_indices, class_labels
 

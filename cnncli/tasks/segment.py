@@ -13,7 +13,8 @@ from cnncli.imaging.overlay import Region, draw_matte, draw_regions, numbered_co
 from cnncli.io.images import Photo
 from cnncli.io.pictures import INDEXED_ENDINGS, WRITTEN_FORMATS, Picture
 from cnncli.io.weights import ModelInfo
-from cnncli.results import Detections, Instance, Segment, Segmentation
+from cnncli.results.detect import Detections
+from cnncli.results.segment import Instance, Segment, Segmentation
 from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 from cnncli.tasks.detect import Detect, DetectOptions
 from cnncli.tasks.labels import class_indices, class_labels

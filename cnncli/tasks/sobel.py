@@ -28,7 +28,7 @@ from cnncli.io.images import Photo
 from cnncli.io.pictures import WRITTEN_FORMATS, Picture, holds_numbers
 from cnncli.io.stored import decode_stored
 from cnncli.io.weights import ModelInfo, Weights
-from cnncli.results import Gradient
+from cnncli.results.sobel import Gradient
 from cnncli.tasks.base import BaseTask, Outputs, Request
 
 CHANNELS = ("gray", "per-channel", "max-channel")

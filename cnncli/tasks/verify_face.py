@@ -17,7 +17,7 @@ from cnncli.imaging.geometry import resize
 from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
-from cnncli.results import Face, FaceMatch, PhotoFaces
+from cnncli.results.verify_face import Face, FaceMatch, PhotoFaces
 from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 
 LANDMARKS, EMBED, PAIR, GALLERY = "landmarks", "embed", "pair", "gallery"

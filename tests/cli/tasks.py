@@ -6,7 +6,7 @@ from typing import Any
 from cnncli.catalog import DEFAULT_MODELS, MODELS, TASKS, resolve
 from cnncli.io.store import SUFFIX, model_path, pulled_folder
 from cnncli.io.weights import load_weights, save_weights
-from cnncli.results import schema
+from cnncli.results.schema import schema
 
 # models of another name than their task, and the options with which it runs them
 OPTIONS_OF_ROLES = {"foreground": ("segment", ["--foreground"]), "find-face": ("verify-face", [])}

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from cnncli.catalog import TASKS
-from cnncli.results import schema
+from cnncli.results.schema import schema
 from tests.cli.tasks import analyser, engines, form, result_key
 from tests.conftest import PHOTOS, records
 

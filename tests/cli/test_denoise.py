@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from cnncli.results import schema
+from cnncli.results.schema import schema
 from tests.conftest import records
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnncli.results import schema
+from cnncli.results.schema import schema
 from tests.cli.tasks import analyser, engines, form, result_key
 from tests.cli.test_contract import assert_same_answers
 from tests.cli.test_detect import obey_interrupts

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from cnncli.results import schema
+from cnncli.results.schema import schema
 from tests.conftest import PHOTOS, records
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from cnncli.io.store import cache_folder
-from cnncli.results import schema
+from cnncli.results.schema import schema
 from tests.conftest import PHOTOS, Completed, records
 
 ASTRONAUT = PHOTOS / "astronaut.png"

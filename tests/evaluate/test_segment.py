@@ -12,7 +12,7 @@ from cnncli.evaluate.segment import Agreement, Pair, find_pairs, read_mask
 from cnncli.imaging.masks import palette
 from cnncli.io.images import Photo
 from cnncli.io.sources import Input
-from cnncli.results import Segmentation
+from cnncli.results.segment import Segmentation
 from cnncli.run.items import Item
 
 CLASSES = ("background", "cat", "dog", "bird")

@@ -13,7 +13,7 @@ from cnncli.config import RunConfig, Shard
 from cnncli.errors import InterruptedRunError, UsageError
 from cnncli.io.images import Photo
 from cnncli.io.store import cache_folder
-from cnncli.results import Record
+from cnncli.results.record import Record
 from cnncli.run.gallery import Gallery, open_gallery, recognise
 from cnncli.run.items import items_of_files
 from cnncli.run.runner import run_items

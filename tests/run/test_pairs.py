@@ -10,7 +10,8 @@ from PIL import Image
 
 from cnncli.config import RunConfig, Shard
 from cnncli.errors import UsageError
-from cnncli.results import Face, PhotoFaces, Record, Run
+from cnncli.results.record import Record, Run
+from cnncli.results.verify_face import Face, PhotoFaces
 from cnncli.run.pairs import Pair, PairSources, pair_items, read_pairs, verify
 from cnncli.run.session import Session
 from cnncli.tasks.base import BaseTask

@@ -13,7 +13,7 @@ from cnncli.errors import InputError, UsageError
 from cnncli.io.images import Photo
 from cnncli.io.store import model_path, shipped_folder
 from cnncli.io.weights import ModelInfo, read_info
-from cnncli.results import Classification, Embedding, Label
+from cnncli.results.classify import Classification, Embedding, Label
 from cnncli.tasks.base import Request
 from cnncli.tasks.classify import Classify, ClassifyOptions, softmax, top_labels
 from tests.conftest import PHOTOS

@@ -14,7 +14,7 @@ from cnncli.io.pictures import encode
 from cnncli.io.store import model_path
 from cnncli.io.stored import decode_stored
 from cnncli.io.weights import load_weights
-from cnncli.results import Denoised
+from cnncli.results.denoise import Denoised
 from cnncli.tasks.base import Request
 from cnncli.tasks.denoise import GREY_FACTOR, Denoise, DenoiseOptions, network_input
 from tests.conftest import PHOTOS

@@ -13,7 +13,7 @@ from cnncli.imaging.geometry import letterbox
 from cnncli.io.images import Photo
 from cnncli.io.store import model_path
 from cnncli.io.weights import ModelInfo, load_weights
-from cnncli.results import Detections
+from cnncli.results.detect import Detections
 from cnncli.tasks.detect import Detect, DetectOptions
 from tests.conftest import PHOTOS
 

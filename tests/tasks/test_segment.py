@@ -12,7 +12,7 @@ from cnncli.io.images import Photo
 from cnncli.io.pictures import encode
 from cnncli.io.store import model_path
 from cnncli.io.weights import read_info
-from cnncli.results import Segmentation
+from cnncli.results.segment import Segmentation
 from cnncli.tasks.base import Request
 from cnncli.tasks.segment import VOC_NAMES, Segmenter, SegmentOptions, stretched
 from tests.conftest import PHOTOS

@@ -9,7 +9,7 @@ from cnncli.errors import UsageError
 from cnncli.imaging.filters import BORDERS, KERNELS, QUANTITIES, derivatives, displayed
 from cnncli.io.images import Photo
 from cnncli.io.pictures import encode
-from cnncli.results import Gradient
+from cnncli.results.sobel import Gradient
 from cnncli.tasks.base import Request
 from cnncli.tasks.sobel import Sobel, SobelOptions, fixed_weights
 from tests.conftest import PHOTOS

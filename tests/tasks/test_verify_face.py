@@ -14,7 +14,7 @@ from cnncli.imaging.faces import DISTANCES, align, cell_grid
 from cnncli.io.images import Photo
 from cnncli.io.store import model_path
 from cnncli.io.weights import ModelInfo, load_weights, read_info
-from cnncli.results import Face, PhotoFaces
+from cnncli.results.verify_face import Face, PhotoFaces
 from cnncli.tasks.base import Request
 from cnncli.tasks.verify_face import (
     EMBED,
