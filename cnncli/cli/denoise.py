@@ -18,7 +18,7 @@ class _Measures(Addition):
         self.compare = compare
         self.reference = reference
         self.max_pixels = max_pixels
-        self.folder = compare if compare is not None and compare.is_dir() else None
+        self.places = (compare,) if compare is not None else ()
 
     def products(self, context: RunContext, place: Any) -> list[Any]:
         from cnncli.run.outputs import Drawing, further_place

@@ -29,7 +29,8 @@ class _Detections(Addition):
     formats = DETECTION_FORMATS
 
     def __init__(self, output: OutputOptions, crops: Path | None, count: bool, images: Path | None, offer: bool):
-        self.crops = self.folder = crops
+        self.crops = crops
+        self.places = (crops,) if crops is not None else ()
         self.counts = count
         self.images = images
         self.offer = offer

@@ -2,7 +2,7 @@
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Addition:
 
     takes_out = False
     suffix: str | None = None
-    folder: Path | None = None  # that it writes into, so that no input is taken from there
+    places: tuple[Path, ...] = ()  # that it writes to; where one is a folder, no input is taken from there
     known_total: int | None = None  # of the items, where it is not the number of inputs
     formats: tuple[str, ...] = ()  # of standard output, beside those of all tasks
 
@@ -122,7 +122,7 @@ def execute(
     from cnncli.run.items import peek_count
     from cnncli.run.session import GPU_PAYS_FROM, open_session
 
-    sources = sources or find_sources(words, inputs, output, addition.folder)
+    sources = sources or find_sources(words, inputs, [*filter(None, [output.out_dir]), *addition.places])
     expected = peek_count(sources, max(GPU_PAYS_FROM + 1, available_cpus()))
     notify = (lambda message: None) if manners.quiet else say
     session = open_session(task, options, engine, expected, notify)
@@ -141,17 +141,18 @@ def _description(session: Any) -> str:
     return f"{named}{run.engine} engine on {run.device}, {session.precision}"
 
 
-def find_sources(
-    words: list[str], inputs: InputOptions, output: OutputOptions | None = None, output_folder: Path | None = None
-) -> Any:
-    """The sources that the words name. UsageError where there are none, before anything runs."""
+def find_sources(words: list[str], inputs: InputOptions, outputs: Sequence[Path] = ()) -> Any:
+    """The sources that the words name, without what lies in folders of outputs.
+
+    UsageError where there are none, before anything runs.
+    """
     from cnncli.io.sources import STDIN, SourceOptions, Sources, stdin_is_input
 
     if not words:
         if not stdin_is_input():
             raise UsageError("no input; name an image, a folder, a pattern or @list.txt, or pipe an image in")
         words = [STDIN]
-    avoid = str(folder) if (folder := (output.out_dir if output else None) or output_folder) else None
+    avoid = tuple(map(str, outputs))
     sources = Sources(words, SourceOptions(inputs.recursive, inputs.all_files, inputs.null_separated, avoid))
     if not sources.is_stream:
         for word in words:  # each must yield something; the first input of each tells
@@ -275,8 +276,7 @@ class _Execution:
         self.tally.failed += 1
         self.tally.bug = self.tally.bug or outcome.bug
         if not self.manners.quiet:
-            names_file = "file2" in record.extra  # the failure of a pair says of which of its photos
-            report.message(record.failure if names_file else f"{record.file}: {record.failure}")
+            report.message(record.complaint)
 
     def _end(self) -> int:
         tally = self.tally

@@ -19,7 +19,7 @@ class _Segments(Addition):
         self.overlay = overlay
         self.cutout = cutout
         self.background = background
-        self.folder = next((path for path in (overlay, cutout) if path is not None and path.is_dir()), None)
+        self.places = tuple(path for path in (overlay, cutout) if path is not None)
 
     def check(self, context: RunContext) -> None:
         if self.background != "none" and self.cutout is None:

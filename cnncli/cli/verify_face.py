@@ -95,11 +95,9 @@ class _OnePair(_Pairs):
 
 
 def _code(record: Any, outcome: Any) -> int:
-    from cnncli.run.pairs import NO_FACE as NO_FACE_WORDS
-
     if record.ok:
         return 0 if outcome.result.match.verified else DIFFERENT
-    return NO_FACE if record.failure.endswith(NO_FACE_WORDS) else UNREADABLE
+    return NO_FACE if outcome.is_faceless else UNREADABLE
 
 
 def _write_comparison(context: RunContext, record: Any, result: Any) -> None:

@@ -58,12 +58,12 @@ class Input:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How words become inputs; `avoid` is the output folder, never an input even inside the input tree."""
+    """How words become inputs; `avoid` are output folders, never inputs even inside the input tree."""
 
     recursive: bool = False
     all_files: bool = False
     null_separated: bool = False
-    avoid: str | None = None
+    avoid: tuple[str, ...] = ()
 
 
 def stdin_is_input() -> bool:
@@ -118,13 +118,13 @@ class Sources:
 
     def _matching(self, pattern: str) -> Iterator[Input]:
         anchor = _folder_above(pattern)
-        avoided = self._output_in(anchor)
+        avoided = self._outputs_in(anchor)
         pattern = glob.escape(anchor) + pattern[len(anchor) :]
         for path in sorted(set(_glob(pattern)), key=os.fsencode):
             if os.path.isdir(path):
                 if "**" not in pattern:  # `**` names the files below by itself
                     yield from self._walk(path, anchor)
-            elif avoided is None or not _is_inside(path, avoided):
+            elif not _is_in_any(path, avoided):
                 yield _named(path, anchor)
 
     def _listed(self, name: str) -> Iterator[Input]:
@@ -164,7 +164,7 @@ class Sources:
 
         A folder that can't be read is an input: its record says so.
         """
-        avoided = self._output_in(anchor)
+        avoided = self._outputs_in(anchor)
         waiting = [self._entries(top, anchor, avoided, frozenset())]  # a stack: no folder is too deep
         while waiting:
             step = next(waiting[-1], None)
@@ -175,11 +175,9 @@ class Sources:
             else:
                 waiting.append(step)
 
-    def _entries(
-        self, folder: str, anchor: str, avoided: str | None, above: Identities
-    ) -> Iterator["Input | Iterator"]:
+    def _entries(self, folder: str, anchor: str, avoided: list[str], above: Identities) -> Iterator["Input | Iterator"]:
         """A folder's files, and for each subfolder to search its own entries."""
-        if avoided is not None and _is_inside(folder, avoided):
+        if _is_in_any(folder, avoided):
             return
         try:
             identity = _identity(folder)
@@ -204,16 +202,13 @@ class Sources:
             return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and _is_file(entry)
         return _is_file(entry) and looks_like_image(entry.path)
 
-    def _output_in(self, folder: str) -> str | None:
-        """The output folder, where it is the searched folder or inside of it: what lies there is no input."""
-        avoid = self.options.avoid
-        if avoid is None or not os.path.isdir(avoid) or not _is_inside(avoid, folder or "."):
-            return None
-        return avoid
+    def _outputs_in(self, folder: str) -> list[str]:
+        """The output folders that are the searched folder or inside of it: what lies there is no input."""
+        return [path for path in self.options.avoid if os.path.isdir(path) and _is_inside(path, folder or ".")]
 
     def _nothing_in(self, word: str) -> str:
         if os.path.isdir(word):
-            if self._output_in(word) and _is_inside(word, self.options.avoid):
+            if _is_in_any(word, self._outputs_in(word)):
                 return f"{word}: is the output folder, which is never an input; choose another one"
             hint = "" if self.options.recursive else ", or add -r to search its subfolders"
             return f"{word}: no images in this folder (by their endings; --all-files looks inside{hint})"
@@ -274,6 +269,10 @@ def _folders_below(top: str) -> Iterator[str]:
 def _identity(folder: str) -> tuple[int, int]:
     status = os.stat(folder)
     return status.st_dev, status.st_ino
+
+
+def _is_in_any(path: str, folders: list[str]) -> bool:
+    return any(_is_inside(path, folder) for folder in folders)
 
 
 def _is_inside(path: str, folder: str) -> bool:

@@ -47,6 +47,11 @@ class Record:
     def ok(self) -> bool:
         return self.failure is None
 
+    @property
+    def complaint(self) -> str:
+        """The failure with the name of the file; that of a pair says itself of which of its photos."""
+        return str(self.failure) if "file2" in self.extra else f"{self.file}: {self.failure}"
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "schema": f"cnncli.{self.run.task}/1",

@@ -19,13 +19,21 @@ from cnncli.results.record import Record
 from cnncli.results.verify_face import PhotoFaces, Verification
 from cnncli.run.items import Item
 from cnncli.run.pipeline import Outcome
-from cnncli.run.runner import run_items
+from cnncli.run.runner import record_of, run_items
 from cnncli.run.session import Session
+from cnncli.tasks.verify_face import Judge
 
 LAYOUT = "a CSV with two names in each line, or with a first line that names its columns, such as img1,img2,same"
 HEADINGS = (("img1", "img2"), ("file1", "file2"), ("image1", "image2"), ("file", "file2"), ("a", "b"))
 TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 NO_FACE = "no face found in it; see --conf"
+
+
+@dataclass(frozen=True)
+class PairOutcome(Outcome):
+    """`is_faceless`: the photo that the failure names was read, and shows no face."""
+
+    is_faceless: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,8 @@ def verify(
     for _, outcome in run_items(session, _photo_items(files, session.task.decode, config), config):
         known[outcome.item.file] = outcome
         while position < len(waiting) and _is_ready(waiting[position], known):
-            yield _judged(run, waiting[position], known, config.shard, total, timings)
+            judged = _judged(session.task.judge, waiting[position], known)
+            yield record_of(run, judged, config.shard, total, timings), judged
             position += 1
 
 
@@ -132,38 +141,25 @@ def _stdin(max_pixels: int) -> bytes:
     return read_stream(sys.stdin.buffer, max_pixels)
 
 
-def _judged(
-    session: Session, item: Item, known: dict[str, Outcome], shard: Shard, total: int | None, timings: bool
-) -> tuple[Record, Outcome]:
+def _judged(judge: Judge, item: Item, known: dict[str, Outcome]) -> PairOutcome:
     names = item.file, item.extra["file2"]
     sides = [known[name] for name in names]
-    failure = next((text for text in map(failure_of, names, sides) if text), None)
+    first = sides[0]
+    failure, is_faceless = next(filter(None, map(_failure, names, sides)), (None, False))
     result = None
     if failure is None:
-        judge = session.task.judge
-        match = judge.nearest(*(side.result for side in sides))
-        result = Verification(match, judge.threshold, judge.metric)
-    extra: dict[str, Any] = dict(item.extra)
-    if shard.count > 1:
-        extra |= {"shard": str(shard), "inputs": total}
-    if timings:
-        extra["ms"] = {stage: round(sum(side.ms[stage] for side in sides), 3) for stage in sides[0].ms}
-    first = sides[0]
-    outcome = Outcome(item, failure, result, first.width, first.height, first.orientation, bug=_bug(sides))
-    entries = result.as_dict() if result else None
-    size = first.width, first.height, first.orientation
-    return Record(session.run, item.file, item.index, failure, *size, entries, extra), outcome
+        result = Verification(judge.nearest(*(side.result for side in sides)), judge.threshold, judge.metric)
+    ms = {stage: sum(side.ms[stage] for side in sides) for stage in first.ms}
+    bug = next((side.bug for side in sides if side.bug), None)
+    size = {"width": first.width, "height": first.height, "orientation": first.orientation}
+    return PairOutcome(item, failure, result, **size, ms=ms, bug=bug, is_faceless=is_faceless)
 
 
-def _bug(sides: Sequence[Outcome]) -> str | None:
-    return next((side.bug for side in sides if side.bug), None)
-
-
-def failure_of(name: str, outcome: Outcome) -> str | None:
-    """Why a photo can't be compared: it was not read, or no face was found in it."""
+def _failure(name: str, outcome: Outcome) -> tuple[str, bool] | None:
+    """Why a photo can't be compared, and whether that is for want of a face; None where it can."""
     if outcome.failure is not None:
-        return f"{name}: {outcome.failure}"
-    return None if has_faces(outcome.result) else f"{name}: {NO_FACE}"
+        return f"{name}: {outcome.failure}", False
+    return None if has_faces(outcome.result) else (f"{name}: {NO_FACE}", True)
 
 
 def has_faces(result: PhotoFaces | None) -> bool:

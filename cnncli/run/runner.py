@@ -39,10 +39,11 @@ def run_items(
 
     pipeline = Pipeline(session.task, session.engines, config, finish if products else None)
     for outcome in pipeline.run(items):
-        yield _record(session, outcome, config.shard, total, timings), outcome
+        yield record_of(session, outcome, config.shard, total, timings), outcome
 
 
-def _record(session: Session, outcome: Outcome, shard: Shard, total: int | None, timings: bool) -> Record:
+def record_of(session: Session, outcome: Outcome, shard: Shard, total: int | None, timings: bool) -> Record:
+    """The record of an outcome."""
     written = {key: value for key, value in outcome.extra.items() if key != "picture"}  # an array, for sinks alone
     extra = {**outcome.item.extra, **written}
     if outcome.item.skipped:

@@ -355,3 +355,11 @@ def test_programs_can_be_piped_into_each_other(crops: Path, tmp_path: Path) -> N
     assert (record["file"], record["mask"]) == ("-", "mask.png")
     mask = shown(tmp_path / "mask.png")
     assert (mask.mode, mask.size) == ("P", (120, 80))
+
+
+@every_further_picture
+def test_folders_of_further_pictures_are_not_inputs(task: str, option: str, suffix: str, here, tree: Path) -> None:
+    """Neither where the folder is made by the run, nor where it is there from an earlier one."""
+    for _ in range(2):
+        done = here(task, "-r", "in", option, "in/drawn", "--out-dir", "in/out", "--overwrite")
+        assert [record["file"] for record in records(done.stdout)] == ["in/a/1.png", "in/b/1.png", "in/b/2.jpg"]

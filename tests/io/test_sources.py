@@ -335,7 +335,7 @@ def test_refuses_what_is_no_list(separator: bytes, make) -> None:
         ("@blank", {}, "@blank: the list names no file"),
         ("@none", {}, "@none: the list can't be read .No such file or directory."),
         ("@empty", {}, "@empty: the list can't be read .Is a directory."),
-        ("out", {"avoid": "out"}, "out: is the output folder, which is never an input"),
+        ("out", {"avoid": ("out",)}, "out: is the output folder, which is never an input"),
     ],
 )
 def test_says_that_nothing_is_there(word: str, options: dict, message: str, make) -> None:
@@ -356,28 +356,28 @@ def test_yields_what_comes_before_an_empty_folder(make) -> None:
 def test_leaves_out_the_output_folder(make) -> None:
     make("d/a.jpg", "d/out/a.jpg", "d/out/sub/b.jpg", "d/outside.jpg", "d/out2/c.jpg")
     expected = ["d/a.jpg", "d/out2/c.jpg", "d/outside.jpg"]
-    assert sorted(found("d", recursive=True, avoid="d/out")) == expected
-    assert sorted(found("d/**/*.jpg", avoid=os.path.abspath("d/out"))) == expected
-    assert sorted(found("**/*.jpg", avoid="d/out")) == expected
+    assert sorted(found("d", recursive=True, avoid=("d/out",))) == expected
+    assert sorted(found("d/**/*.jpg", avoid=(os.path.abspath("d/out"),))) == expected
+    assert sorted(found("**/*.jpg", avoid=("d/out",))) == expected
     os.symlink("d/out", "link")
-    assert sorted(found("d", recursive=True, avoid="link")) == expected
+    assert sorted(found("d", recursive=True, avoid=("link",))) == expected
 
 
 def test_takes_inputs_below_the_output_folder(make) -> None:
     """`--out-dir .` is no reason to find nothing in ./photos."""
     make("photos/a.jpg", "photos/b/c.jpg")
-    assert found("photos", recursive=True, avoid=".") == ["photos/a.jpg", "photos/b/c.jpg"]
-    assert found("photos/*.jpg", avoid=".") == ["photos/a.jpg"]
+    assert found("photos", recursive=True, avoid=(".",)) == ["photos/a.jpg", "photos/b/c.jpg"]
+    assert found("photos/*.jpg", avoid=(".",)) == ["photos/a.jpg"]
 
 
 def test_takes_a_named_file_in_the_output_folder(make) -> None:
     make("out/a.jpg")
-    assert found("out/a.jpg", avoid="out") == ["out/a.jpg"]
+    assert found("out/a.jpg", avoid=("out",)) == ["out/a.jpg"]
 
 
 def test_minds_no_output_folder_that_is_still_to_be_made(make) -> None:
     make("d/a.jpg")
-    assert found("d", avoid="d/out") == ["d/a.jpg"]
+    assert found("d", avoid=("d/out",)) == ["d/a.jpg"]
 
 
 def test_states_what_a_mirror_starts_from(make) -> None:
