@@ -13,7 +13,6 @@ from cnncli.cli.streams import print_out, say
 from cnncli.config import EngineConfig, RunConfig
 
 app = new_app(help="Measure a model on labelled data.", no_args_is_help=True)
-MATRIX_UP_TO = 20  # classes: a larger confusion matrix does not fit a terminal
 
 
 @app.command("classify", cls=PageCommand)
@@ -44,7 +43,7 @@ def classify(
     answers = [[entry.index for entry in one.result.classes] if record.ok else None for record, one in outcomes]
     figures = summarise([photo.truth for photo in photos], answers, classes)
     figures = {"task": "classify", "model": session.run.model, "engine": session.run.engine, **figures}
-    print_out(json.dumps(figures, indent=2)) if as_json else _print(figures)
+    _show(figures, as_json, "show_classification")
     return 1 if figures["failed"] else 0
 
 
@@ -69,7 +68,7 @@ def detect(
     found = [record.result for record, _ in _run(session, truth.files, run, manners, records)]
     figures = truth.score([result["detections"] if result else None for result in found])
     figures = {"task": "detect", "model": session.run.model, "engine": session.run.engine, **figures}
-    print_out(json.dumps(figures, indent=2)) if as_json else _print_detections(figures)
+    _show(figures, as_json, "show_detection")
     return 1 if figures["failed"] else 0
 
 
@@ -103,7 +102,7 @@ def segment(
     failed = sum(not record.ok for record, _ in _run(session, photos, run, manners, records, [agreement]))
     figures = {"task": "segment", "model": session.run.model, "engine": session.run.engine, "images": len(pairs)}
     figures |= {"failed": failed, **agreement.figures()}
-    print_out(json.dumps(figures, indent=2)) if as_json else _print_classes(figures)
+    _show(figures, as_json, "show_segmentation")
     return 1 if failed else 0
 
 
@@ -125,6 +124,7 @@ def denoise(
     from cnncli.cli.names import numbers
     from cnncli.errors import UsageError
     from cnncli.evaluate.denoise import DEPTHS, Trial, find_photos
+    from cnncli.run.runner import run_items
     from cnncli.run.session import open_session
     from cnncli.tasks.denoise import DenoiseOptions
 
@@ -136,7 +136,8 @@ def denoise(
         for depth in DEPTHS:
             good = [file for file in files if file not in failed]  # a photo that failed once fails each time
             trial = Trial(level, depth, seed, run.max_pixels, beside=True)
-            outcomes = _run(session, good, run, manners, None, [trial], trial.items(good))
+            noisy = run_items(session, trial.items(good), run, [trial])
+            outcomes = _followed(session, noisy, len(good), run, manners, None)
             failed |= {record.file for record, _ in outcomes if not record.ok}
             entry[depth] = trial.figures()
         entries.append(entry)
@@ -144,7 +145,7 @@ def denoise(
         raise UsageError(f"{folder}: none of its {len(files)} photos can be read")
     figures = {"task": "denoise", "model": session.run.model, "engine": session.run.engine}
     figures |= {"images": len(files) - len(failed), "failed": len(failed), "blind": blind, "levels": entries}
-    print_out(json.dumps(figures, indent=2)) if as_json else _print_noise(figures)
+    _show(figures, as_json, "show_denoising")
     return 1 if failed else 0
 
 
@@ -184,7 +185,7 @@ def verify_face(
     from cnncli.errors import UsageError
     from cnncli.evaluate.verify_face import calibrate as calibrated
     from cnncli.evaluate.verify_face import scores_of, write_calibration
-    from cnncli.run.pairs import PairSources, read_pairs
+    from cnncli.run.pairs import PairSources, pair_items, read_pairs, verify
     from cnncli.run.session import open_session
     from cnncli.tasks.verify_face import PAIR, FaceOptions
 
@@ -199,7 +200,9 @@ def verify_face(
     _check_outputs(roc, calibration, overwrite, pairs, PairSources(listed))
     options = FaceOptions(PAIR, which=which, threshold=limit, metric=metric)
     session = open_session("verify-face", options, engine, expected_inputs=1 << 20, notify=say)
-    distances = list(_distances(session, listed, run, manners, records, overwrite))
+    judged = verify(session, pair_items(listed), run)
+    outcomes = [outcome for _, outcome in _followed(session, judged, len(listed), run, manners, records, overwrite)]
+    distances = [outcome.result.match.distance if outcome.result else None for outcome in outcomes]
     truth, judge = [bool(pair.same) for pair in listed], session.task.judge
     figures = {"task": "verify-face", "model": session.run.model, "engine": session.run.engine, "metric": judge.metric}
     figures |= scores_of(distances, truth, judge.threshold)
@@ -212,7 +215,7 @@ def verify_face(
             pairs_needed = f"{found.different_pairs} different pairs can't show a rate of {calibrate:g}"
             say(f"{pairs_needed}; {round(1 / calibrate):,} or more can" if calibrate else pairs_needed)
         figures["calibrated_threshold"] = found.threshold
-    print_out(json.dumps(figures, indent=2)) if as_json else _print_figures(figures)
+    _show(figures, as_json, "show_verification")
     return 1 if figures["missed"] else 0
 
 
@@ -233,30 +236,6 @@ def _check_outputs(roc: Path | None, calibration: Path | None, overwrite: bool, 
             raise UsageError(f"{option} {path}: exists; name another file, or use --overwrite for an earlier result")
 
 
-def _distances(
-    session: Any, pairs: Sequence[Any], run: RunConfig, manners: Manners, path: Path | None, overwrite: bool
-) -> Iterator[float | None]:
-    """The distance of each pair; None where a photo can't be read or shows no face."""
-    from contextlib import ExitStack
-
-    from cnncli.cli.report import open_report
-    from cnncli.run.checkpoint import RecordFile
-    from cnncli.run.pairs import pair_items, verify
-
-    with ExitStack() as stack:
-        report = stack.enter_context(
-            open_report("none", manners.progress and not manners.quiet, len(pairs), run, session.task)
-        )
-        file = RecordFile(path, resume=False, overwrite=overwrite) if path else None
-        for record, outcome in verify(session, pair_items(pairs), run):
-            if file is not None:
-                file.write(record.as_dict())
-            if not record.ok and not manners.quiet:
-                report.message(record.failure)
-            report.add(record, outcome.result)
-            yield outcome.result.match.distance if outcome.result else None
-
-
 def _draw_roc(path: Path, distances: Sequence[float | None], truth: Sequence[bool], title: str) -> None:
     import numpy as np
 
@@ -270,129 +249,53 @@ def _draw_roc(path: Path, distances: Sequence[float | None], truth: Sequence[boo
     write_file(path, encode(Picture(draw_roc(roc(values, labels), title)), path.suffix))
 
 
-def _print_figures(figures: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table("figure", "value", box=SIMPLE_HEAD)
-    for name, value in figures.items():
-        if isinstance(value, (int, float)):
-            percent = name not in ("pairs", "missed", "threshold", "AUC", "calibrated_threshold")
-            table.add_row(name.replace("_", " "), f"{value:g} %" if percent else f"{value:g}")
-    print_out(table)
-    print_out(f"{figures['model']}, {figures['engine']} engine, {figures['metric']} distance")
-
-
 def _run(
+    session: Any, files: list[str], run: RunConfig, manners: Manners, path: Path | None, products: Sequence[Any] = ()
+) -> Iterator[tuple[Any, Any]]:
+    """Records and outcomes of the files, in their order."""
+    from cnncli.run.items import items_of_files
+    from cnncli.run.runner import run_items
+
+    items = items_of_files(files, run, session.task.decode)
+    return _followed(session, run_items(session, items, run, products), len(files), run, manners, path)
+
+
+def _followed(
     session: Any,
-    files: list[str],
+    outcomes: Iterator[tuple[Any, Any]],
+    total: int,
     run: RunConfig,
     manners: Manners,
     path: Path | None,
-    products: Sequence[Any] = (),
-    items: Iterator[Any] | None = None,
-) -> Iterator[Any]:
-    """Records and outcomes of the files (or of the items made of them), in their order."""
+    overwrite: bool = False,
+) -> Iterator[tuple[Any, Any]]:
+    """The records and outcomes of a run, told of on standard error and kept in a file of records."""
     from contextlib import ExitStack
 
     from cnncli.cli.report import open_report
     from cnncli.errors import UsageError
     from cnncli.run.checkpoint import RecordFile
-    from cnncli.run.items import items_of_files
-    from cnncli.run.runner import run_items
 
+    if path is not None and path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists; name another file")
     with ExitStack() as stack:
-        report = stack.enter_context(open_report("none", manners.progress, len(files), run, session.task))
-        if path is not None and path.exists():
-            raise UsageError(f"{path}: exists; name another file")
-        file = RecordFile(path, resume=False, overwrite=False) if path else None
-        items = items or items_of_files(files, run, session.task.decode)
-        for record, outcome in run_items(session, items, run, products):
+        progress = manners.progress and not manners.quiet
+        report = stack.enter_context(open_report("none", progress, total, run, session.task))
+        file = RecordFile(path, resume=False, overwrite=overwrite) if path else None
+        for record, outcome in outcomes:
             if file is not None:
                 file.write(record.as_dict())
-            if not record.ok:
-                report.message(f"{record.file}: {record.failure}")
+            if not record.ok and not manners.quiet:
+                report.message(record.complaint)
             report.add(record, outcome.result)
             yield record, outcome
 
 
-def _print_detections(figures: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def _show(figures: dict[str, Any], as_json: bool, table: str) -> None:
+    """Print figures as JSON, or by a function of cli.figures, which imports rich."""
+    if as_json:
+        print_out(json.dumps(figures, indent=2))
+        return
+    from cnncli.cli import figures as tables
 
-    classes = Table("class", "marked", "AP", box=SIMPLE_HEAD)
-    for entry in figures["classes"]:
-        classes.add_row(entry["label"], str(entry["marked"]), f"{entry['AP']:.1f}")
-    print_out(classes)
-    shown = [f"{name} {value:.2f}" for name, value in figures.items() if name[:2] in ("AP", "AR") and value is not None]
-    print_out(", ".join(shown))
-    failed = f", {figures['failed']} failed (nothing found in them)" if figures["failed"] else ""
-    print_out(f"{figures['model']}, {figures['engine']} engine, {figures['images']} photos{failed}")
-
-
-def _print_classes(figures: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    classes = Table("class", "pixels", "IoU", box=SIMPLE_HEAD)
-    for entry in figures["classes"]:
-        classes.add_row(entry["label"], f"{entry['pixels']:,}", f"{entry['IoU']:.1f}")
-    print_out(classes)
-    failed = f", {figures['failed']} failed (not counted)" if figures["failed"] else ""
-    print_out(
-        f"{figures['model']}, {figures['engine']} engine: mIoU {figures['mIoU'] or 0:.2f} %, pixel accuracy "
-        f"{figures['pixel_accuracy']:.2f} % of {figures['images']} photos{failed}"
-    )
-
-
-def _print_noise(figures: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table("sigma", "noise", "picture", "PSNR dB", "SSIM", box=SIMPLE_HEAD)
-    for entry in figures["levels"]:
-        for depth in (name for name in entry if name != "sigma"):
-            for name, score in entry[depth].items():
-                decibels = "equal" if score["psnr"] is None else f"{score['psnr']:.2f}"
-                table.add_row(f"{entry['sigma']:g}", depth, name.replace("_", " "), decibels, f"{score['ssim']:.4f}")
-    print_out(table)
-    level = "estimated" if figures["blind"] else "known"
-    failed = f", {figures['failed']} failed (not counted)" if figures["failed"] else ""
-    engine = f"{figures['model']}, {figures['engine']} engine"
-    print_out(f"{engine}, noise level {level}, mean of {figures['images']} photos{failed}")
-
-
-def _print(figures: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    classes = Table("class", "photos", "top-1", "top-5", box=SIMPLE_HEAD)
-    for entry in figures["classes"]:
-        classes.add_row(entry["label"], str(entry["photos"]), f"{entry['top1']:.1f}", f"{entry['top5']:.1f}")
-    print_out(classes)
-    print_out(_confusion(figures))
-    failed = f", {figures['failed']} failed (counted as wrong)" if figures["failed"] else ""
-    print_out(
-        f"{figures['model']}, {figures['engine']} engine: top-1 {figures['top1']:.2f} %, "
-        f"top-5 {figures['top5']:.2f} % of {figures['photos']} photos{failed}"
-    )
-
-
-def _confusion(figures: dict[str, Any]) -> Any:
-    """The whole matrix for a few classes, else the commonest mistakes."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    pairs = figures["confusion"]
-    names = list(dict.fromkeys([e["label"] for e in figures["classes"]] + [e["predicted"] for e in pairs]))
-    if len(names) <= MATRIX_UP_TO:
-        counts = {(entry["label"], entry["predicted"]): entry["photos"] for entry in pairs}
-        table = Table("truth \\ answer", *names, box=SIMPLE_HEAD, title="confusion matrix", title_justify="left")
-        for truth in names:
-            table.add_row(truth, *(str(counts.get((truth, answer), "")) for answer in names))
-        return table
-    table = Table("truth", "taken for", "photos", box=SIMPLE_HEAD, title="commonest mistakes", title_justify="left")
-    mistakes = [entry for entry in pairs if entry["label"] != entry["predicted"]]
-    for entry in mistakes[:MATRIX_UP_TO]:
-        table.add_row(entry["label"], entry["predicted"], str(entry["photos"]))
-    return table
+    getattr(tables, table)(figures)
