@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.engine.torch_engine import TorchEngine
 from cnncli.io.store import model_path
-from cnncli.io.weights import Weights, load_weights, read_info
+from cnncli.io.weights import Weights, read_info
 from cnncli.nn.assemble import build, build_backbone
 from cnncli.nn.blocks import InvertedResidual, SameConv2d, convolution
 from cnncli.nn.heads.deeplab import DeepLabHead
@@ -40,21 +40,6 @@ def resized_photo(file: str, long_side: int = 513) -> np.ndarray:
     ratio = long_side / max(photo.size)
     width, height = (round((side * ratio - 1) / 8) * 8 + 1 for side in photo.size)
     return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
-
-
-@pytest.fixture(scope="module")
-def weights() -> Weights:
-    return load_weights(model_path(MODEL))
-
-
-@pytest.fixture(scope="module")
-def onnx_engine(weights: Weights) -> OnnxEngine:
-    return OnnxEngine(weights, threads=1, parallel_calls=1)
-
-
-@pytest.fixture(scope="module")
-def torch_engine(weights: Weights) -> TorchEngine:
-    return TorchEngine(weights, "cpu", "fp32", threads=1)
 
 
 def noise(count: int, height: int, width: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.engine.torch_engine import TorchEngine
 from cnncli.errors import WeightsError
 from cnncli.io.store import model_path
-from cnncli.io.weights import Weights, load_weights, read_info
+from cnncli.io.weights import Weights, read_info
 from cnncli.nn.assemble import build
 from cnncli.nn.checkpoint import load_model
 from cnncli.nn.denoisers import ffdnet
@@ -23,21 +23,6 @@ MODEL = "ffdnet_color"
 PARAMETERS = 852_108  # of the source's 12 convolutions
 SIZES = [(2, 2), (2, 8), (18, 10), (48, 64)]  # the smallest first
 PSNR = {15: 33.87, 25: 31.19, 50: 27.83}  # dB, of the source's parameters in float32 on these 12 photos
-
-
-@pytest.fixture(scope="module")
-def weights() -> Weights:
-    return load_weights(model_path(MODEL))
-
-
-@pytest.fixture(scope="module")
-def onnx_engine(weights: Weights) -> OnnxEngine:
-    return OnnxEngine(weights, threads=1, parallel_calls=1)
-
-
-@pytest.fixture(scope="module")
-def torch_engine(weights: Weights) -> TorchEngine:
-    return TorchEngine(weights, "cpu", "fp32", threads=1)
 
 
 def noisy_photo(height: int, width: int, sigma: float, top: int = 100, left: int = 150) -> np.ndarray:

@@ -12,7 +12,7 @@ from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.engine.torch_engine import TorchEngine
 from cnncli.errors import WeightsError
 from cnncli.io.store import model_path
-from cnncli.io.weights import Weights, load_weights, read_info
+from cnncli.io.weights import Weights, read_info
 from cnncli.nn.assemble import build
 from cnncli.nn.backbones.u2net import U2Net
 from cnncli.nn.segmenters import u2net
@@ -33,21 +33,6 @@ def golden_path(file: str) -> Path:
 def resized_photo(file: str) -> np.ndarray:
     photo = Image.open(PHOTOS / file).convert("RGB")
     return np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-
-
-@pytest.fixture(scope="module")
-def weights() -> Weights:
-    return load_weights(model_path(MODEL))
-
-
-@pytest.fixture(scope="module")
-def onnx_engine(weights: Weights) -> OnnxEngine:
-    return OnnxEngine(weights, threads=1, parallel_calls=1)
-
-
-@pytest.fixture(scope="module")
-def torch_engine(weights: Weights) -> TorchEngine:
-    return TorchEngine(weights, "cpu", "fp32", threads=1)
 
 
 def test_counts_the_published_parameters() -> None:

