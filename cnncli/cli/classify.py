@@ -1,48 +1,15 @@
 """`cnncli classify`."""
 
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cnncli.cli.execute import Addition, RunContext, Sink, execute
-from cnncli.cli.options import (
-    OUTPUT,
-    InputOptions,
-    Inputs,
-    Manners,
-    OutputOptions,
-    options,
-    with_shared_options,
-)
+from cnncli.cli.execute import Addition, execute
+from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, options, with_shared_options
+from cnncli.cli.vectors import Vectors
 from cnncli.config import EngineConfig, RunConfig
-from cnncli.errors import UsageError
 
 _answer = options("Answer")
-_output = options(OUTPUT)
-
-
-class _Vectors(Addition):
-    """`--embed`: features instead of labels; an array of them where --out ends in .npy."""
-
-    def __init__(self, out: Path | None):
-        self.path = out if out is not None and out.suffix == ".npy" else None
-        self.takes_out = self.path is not None
-
-    def check(self, context: RunContext) -> None:
-        from cnncli.run.outputs import check_array
-
-        if self.path is None and (context.output.out or context.output.out_dir):
-            raise UsageError("--embed gives features, which are no picture; use --out FILE.npy")
-        if self.path is not None:
-            check_array(self.path, context.sources, context.existing, context.output.resume)
-
-    def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
-        if self.path is None:
-            return []
-        from cnncli.io.arrays import row_writer
-
-        rows = stack.enter_context(row_writer(self.path))
-        return [lambda record, outcome: rows.append(outcome.result.features if outcome.result else None)]
+NO_PICTURE = "--embed gives features, which are no picture; use --out FILE.npy"
 
 
 @with_shared_options
@@ -72,5 +39,5 @@ def classify(
 
     names = chosen_names("--classes", classes)
     chosen = ClassifyOptions(top_k, names, read_names(labels) if labels else (), embed)
-    addition = _Vectors(output.out) if embed else Addition()
+    addition = Vectors(output.out, lambda result: result.features, NO_PICTURE) if embed else Addition()
     return execute("classify", chosen, inputs, engine, inputs_as, output, run, manners, addition)

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cnncli.cli.face_options import chosen_threshold
+from cnncli.cli.face_results import FaceResults, Judged, draw_roc_curve, write_threshold
 from cnncli.cli.options import Manners, with_shared_options
 from cnncli.cli.pages import PageCommand, new_app
 from cnncli.cli.streams import print_out, say
 from cnncli.config import EngineConfig, RunConfig
+from cnncli.errors import UsageError
 
 app = new_app(help="Measure a model on labelled data.", no_args_is_help=True)
 
@@ -32,18 +35,16 @@ def classify(
     """Top-1 and top-5 accuracy, per class, and what is taken for what."""
     from cnncli.cli.names import read_names
     from cnncli.evaluate.classify import find_photos, summarise
-    from cnncli.run.session import open_session
     from cnncli.tasks.classify import ClassifyOptions
 
     options = ClassifyOptions(top_k=5, labels=read_names(labels) if labels else ())
-    session = open_session("classify", options, engine, expected_inputs=1 << 20, notify=say)
+    session = _open("classify", options, engine)
     classes = session.task.labels
     photos = find_photos(place, images, classes)
     outcomes = _run(session, [photo.file for photo in photos], run, manners, records)
     answers = [[entry.index for entry in one.result.classes] if record.ok else None for record, one in outcomes]
     figures = summarise([photo.truth for photo in photos], answers, classes)
-    figures = {"task": "classify", "model": session.run.model, "engine": session.run.engine, **figures}
-    _show(figures, as_json, "show_classification")
+    _show({**_heading(session), **figures}, as_json, "show_classification")
     return 1 if figures["failed"] else 0
 
 
@@ -60,15 +61,13 @@ def detect(
 ) -> int:
     """COCO's average precision and recall, and the precision per class."""
     from cnncli.evaluate.detect import CONF, Annotations
-    from cnncli.run.session import open_session
     from cnncli.tasks.detect import DetectOptions
 
     truth = Annotations(annotations, images)
-    session = open_session("detect", DetectOptions(conf=CONF), engine, expected_inputs=1 << 20, notify=say)
+    session = _open("detect", DetectOptions(conf=CONF), engine)
     found = [record.result for record, _ in _run(session, truth.files, run, manners, records)]
     figures = truth.score([result["detections"] if result else None for result in found])
-    figures = {"task": "detect", "model": session.run.model, "engine": session.run.engine, **figures}
-    _show(figures, as_json, "show_detection")
+    _show({**_heading(session), **figures}, as_json, "show_detection")
     return 1 if figures["failed"] else 0
 
 
@@ -89,19 +88,17 @@ def segment(
     """Mean intersection over union, that of each class, and the part of the pixels that are right."""
     from cnncli.cli.names import numbers
     from cnncli.evaluate.segment import Agreement, find_pairs
-    from cnncli.run.session import open_session
     from cnncli.tasks.segment import SegmentOptions
 
     pairs, without = find_pairs(images, masks)
     if without and not manners.quiet:
         say(f"{without} image(s) in {images} have no mask in {masks} and are left out")
     options = SegmentOptions(scale=scale, scales=numbers("--scales", scales), flip=flip)
-    session = open_session("segment", options, engine, expected_inputs=1 << 20, notify=say)
+    session = _open("segment", options, engine)
     agreement = Agreement(pairs, session.task.labels)
     photos = [pair.photo for pair in pairs]
     failed = sum(not record.ok for record, _ in _run(session, photos, run, manners, records, [agreement]))
-    figures = {"task": "segment", "model": session.run.model, "engine": session.run.engine, "images": len(pairs)}
-    figures |= {"failed": failed, **agreement.figures()}
+    figures = {**_heading(session), "images": len(pairs), "failed": failed, **agreement.figures()}
     _show(figures, as_json, "show_segmentation")
     return 1 if failed else 0
 
@@ -122,16 +119,14 @@ def denoise(
 ) -> int:
     """PSNR and SSIM after seeded noise: kept in float, and as 8 bits hold it, beside OpenCV's non-local means."""
     from cnncli.cli.names import numbers
-    from cnncli.errors import UsageError
     from cnncli.evaluate.denoise import DEPTHS, Trial, find_photos
     from cnncli.run.runner import run_items
-    from cnncli.run.session import open_session
     from cnncli.tasks.denoise import DenoiseOptions
 
     files, entries, failed = find_photos(folder), [], set()
     for level in numbers("--sigma", sigma):
         options = DenoiseOptions(sigma=None if blind else level)
-        session = open_session("denoise", options, engine, expected_inputs=1 << 20, notify=say)
+        session = _open("denoise", options, engine)
         entry: dict[str, Any] = {"sigma": level}
         for depth in DEPTHS:
             good = [file for file in files if file not in failed]  # a photo that failed once fails each time
@@ -143,8 +138,8 @@ def denoise(
         entries.append(entry)
     if len(failed) == len(files):
         raise UsageError(f"{folder}: none of its {len(files)} photos can be read")
-    figures = {"task": "denoise", "model": session.run.model, "engine": session.run.engine}
-    figures |= {"images": len(files) - len(failed), "failed": len(failed), "blind": blind, "levels": entries}
+    counts = {"images": len(files) - len(failed), "failed": len(failed)}
+    figures = {**_heading(session), **counts, "blind": blind, "levels": entries}
     _show(figures, as_json, "show_denoising")
     return 1 if failed else 0
 
@@ -152,6 +147,7 @@ def denoise(
 @app.command("verify-face", cls=PageCommand)
 @with_shared_options
 def verify_face(
+    results: FaceResults,
     engine: EngineConfig,
     run: RunConfig,
     manners: Manners,
@@ -162,91 +158,47 @@ def verify_face(
     ] = None,
     metric: Annotated[str | None, typer.Option(help="cosine, euclidean or euclidean_l2; else the model's.")] = None,
     which: Annotated[str, typer.Option(help="Of several faces in a photo: best, largest or all.")] = "best",
-    roc: Annotated[
-        Path | None, typer.Option(help="Draw the ROC curve (true over false accepts) into this picture.")
-    ] = None,
-    calibrate: Annotated[
-        float | None,
-        typer.Option(help="Find the threshold that accepts at most this part of the different pairs, such as 0.001."),
-    ] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="File for what --calibrate finds, to be read by --threshold @FILE.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these files where they exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
-    records: Annotated[Path | None, typer.Option(help="Write the pairs' records (JSONL) to this file.")] = None,
 ) -> int:
     """How often faces are told apart rightly, on pairs that are known to be the same person's or not.
 
     Accuracy at the threshold, at the best one, and at one learned on the other nine tenths; area under the ROC curve
     (AUC), equal error rate (EER), true accept rate (TAR) where at most 1 or 0.1 % of different pairs are accepted.
     """
-    from cnncli.cli.verify_face import chosen_threshold
-    from cnncli.errors import UsageError
-    from cnncli.evaluate.verify_face import calibrate as calibrated
-    from cnncli.evaluate.verify_face import scores_of, write_calibration
+    from cnncli.evaluate.verify_face import scores_of
     from cnncli.run.pairs import PairSources, pair_items, read_pairs, verify
-    from cnncli.run.session import open_session
     from cnncli.tasks.verify_face import PAIR, FaceOptions
 
-    if (calibrate is None) != (calibration is None):
-        raise UsageError("--calibrate RATE and --calibration FILE go together; give both")
-    if calibrate is not None and not 0 <= calibrate < 1:
-        raise UsageError(f"--calibrate {calibrate:g}: give a part from 0 to 1, such as 0.001")
     engine, limit, metric = chosen_threshold(engine, threshold, metric)
     listed = read_pairs(pairs, images)
     if any(pair.same is None for pair in listed):
         raise UsageError(f"{pairs}: has no column 'same'; write its names in the first line: img1,img2,same")
-    _check_outputs(roc, calibration, overwrite, pairs, PairSources(listed))
-    options = FaceOptions(PAIR, which=which, threshold=limit, metric=metric)
-    session = open_session("verify-face", options, engine, expected_inputs=1 << 20, notify=say)
-    judged = verify(session, pair_items(listed), run)
-    outcomes = [outcome for _, outcome in _followed(session, judged, len(listed), run, manners, records, overwrite)]
-    distances = [outcome.result.match.distance if outcome.result else None for outcome in outcomes]
-    truth, judge = [bool(pair.same) for pair in listed], session.task.judge
-    figures = {"task": "verify-face", "model": session.run.model, "engine": session.run.engine, "metric": judge.metric}
-    figures |= scores_of(distances, truth, judge.threshold)
-    if roc is not None:
-        _draw_roc(roc, distances, truth, f"{session.run.model}, {len(listed)} pairs: AUC {figures['AUC']:.4f}")
-    if calibrate is not None and calibration is not None:
-        found = calibrated(distances, truth, calibrate, session.run.model, judge.metric)
-        write_calibration(calibration, found)
-        if calibrate * found.different_pairs < 1 and not manners.quiet:
-            pairs_needed = f"{found.different_pairs} different pairs can't show a rate of {calibrate:g}"
-            say(f"{pairs_needed}; {round(1 / calibrate):,} or more can" if calibrate else pairs_needed)
-        figures["calibrated_threshold"] = found.threshold
-    _show(figures, as_json, "show_verification")
+    results.check(pairs, PairSources(listed))
+    session = _open("verify-face", FaceOptions(PAIR, which=which, threshold=limit, metric=metric), engine)
+    verified = verify(session, pair_items(listed), run)
+    followed = _followed(session, verified, len(listed), run, manners, results.records, results.overwrite)
+    distances = [outcome.result.match.distance if outcome.result else None for _, outcome in followed]
+    judge = session.task.judge
+    judged = Judged(session.run.model, judge.metric, distances, [bool(pair.same) for pair in listed])
+    figures = {**_heading(session), "metric": judge.metric, **scores_of(distances, judged.truth, judge.threshold)}
+    if results.roc is not None:
+        draw_roc_curve(results.roc, judged, figures["AUC"])
+    if results.calibrate is not None and results.calibration is not None:
+        found = write_threshold(results.calibration, judged, results.calibrate, manners.quiet)
+        figures["calibrated_threshold"] = found
+    _show(figures, results.as_json, "show_verification")
     return 1 if figures["missed"] else 0
 
 
-def _check_outputs(roc: Path | None, calibration: Path | None, overwrite: bool, pairs: Path, photos: Any) -> None:
-    """UsageError where the ROC curve or the threshold can't be written, before anything runs."""
-    from cnncli.errors import UsageError
-    from cnncli.io.pictures import can_write
-    from cnncli.run.outputs import check_folder, refuse_inputs
+def _open(task: str, options: Any, engine: EngineConfig) -> Any:
+    """A session for a run that is taken for long."""
+    from cnncli.run.session import open_session
 
-    if roc is not None and not can_write(roc):
-        raise UsageError(f"--roc: '{roc.suffix}' names no image format; use .png or .jpg")
-    for option, path in (("--roc", roc), ("--calibration", calibration)):
-        if path is None:
-            continue
-        check_folder(path.parent, option)
-        refuse_inputs(path, photos)
-        if path.exists() and (not overwrite or path.is_dir() or path.samefile(pairs)):
-            raise UsageError(f"{option} {path}: exists; name another file, or use --overwrite for an earlier result")
+    return open_session(task, options, engine, expected_inputs=1 << 20, notify=say)
 
 
-def _draw_roc(path: Path, distances: Sequence[float | None], truth: Sequence[bool], title: str) -> None:
-    import numpy as np
-
-    from cnncli.evaluate.roc_picture import draw_roc
-    from cnncli.evaluate.verify_face import roc
-    from cnncli.io.pictures import Picture, encode
-    from cnncli.run.outputs import write_file
-
-    known = [(value, same) for value, same in zip(distances, truth, strict=True) if value is not None]
-    values, labels = (np.array(part) for part in zip(*known, strict=True))
-    write_file(path, encode(Picture(draw_roc(roc(values, labels), title)), path.suffix))
+def _heading(session: Any) -> dict[str, Any]:
+    """What ran, first of all figures."""
+    return {"task": session.run.task, "model": session.run.model, "engine": session.run.engine}
 
 
 def _run(
@@ -273,7 +225,6 @@ def _followed(
     from contextlib import ExitStack
 
     from cnncli.cli.report import open_report
-    from cnncli.errors import UsageError
     from cnncli.run.checkpoint import RecordFile
 
     if path is not None and path.exists() and not overwrite:

@@ -1,24 +1,21 @@
 """`cnncli verify-face`."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cnncli.cli.execute import STDOUT, Addition, RunContext, Sink, Tally, execute
-from cnncli.cli.options import OUTPUT, InputOptions, Manners, OutputOptions, options, with_shared_options
+from cnncli.cli.execute import STDOUT, Addition, RunContext, Tally, execute
+from cnncli.cli.face_options import EMBED, GALLERY, PAIRS, FaceMode, Judging, task_options
+from cnncli.cli.options import InputOptions, Manners, OutputOptions, with_shared_options
 from cnncli.cli.streams import say
+from cnncli.cli.vectors import Vectors
 from cnncli.config import EngineConfig, RunConfig
 from cnncli.errors import UsageError
 
 DIFFERENT, NO_FACE, UNREADABLE = 1, 5, 6  # exit codes of a single pair; 0 is the same person
-
-_answer = options("Answer")
-_output = options(OUTPUT)
-_mode = options("In place of two photos")
 
 
 class _Pairs(Addition):
@@ -59,7 +56,7 @@ class _OnePair(_Pairs):
 
     def check(self, context: RunContext) -> None:
         from cnncli.io.pictures import can_write
-        from cnncli.run.outputs import check_folder, refuse_inputs
+        from cnncli.run.outputs import check_file
 
         out = context.output.out
         if context.output.out_dir or context.output.skip_existing:
@@ -70,10 +67,7 @@ class _OnePair(_Pairs):
             raise UsageError(f"--out {out}: is a folder; name a file")
         if not can_write(out):
             raise UsageError(f"--out: '{out.suffix}' names no image format; use .png or .jpg")
-        check_folder(out.parent, "--out")
-        refuse_inputs(out, context.sources)
-        if out.exists() and context.existing.refused:
-            raise UsageError(f"{out}: exists; use --overwrite")
+        check_file(out, context.sources, context.existing)
 
     def writer(self, context: RunContext) -> Any:
         from cnncli.cli.report import Nothing
@@ -138,35 +132,15 @@ class _Gallery(Addition):
         return recognise(context.session, gallery, super().outcomes(context, items, run, products, total))
 
 
-class _Embeddings(Addition):
-    """`--embed` with --out FILE.npy: an array of the embeddings of the faces that come first."""
-
-    def __init__(self, out: Path | None):
-        self.path = out if out is not None and out.suffix == ".npy" else None
-        self.takes_out = self.path is not None
-
-    def check(self, context: RunContext) -> None:
-        from cnncli.run.outputs import check_array
-
-        if self.path is not None:
-            check_array(self.path, context.sources, context.existing, context.output.resume)
-
-    def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
-        if self.path is None:
-            return []
-        from cnncli.io.arrays import row_writer
-
-        rows = stack.enter_context(row_writer(self.path))
-
-        def append(record: Any, outcome: Any) -> None:
-            chosen = outcome.result.chosen if outcome.result else ()
-            rows.append(chosen[0].embedding if chosen else None)
-
-        return [append]
+def _first_embedding(result: Any) -> Any:
+    """Of the face that comes first."""
+    return result.chosen[0].embedding if result.chosen else None
 
 
 @with_shared_options
 def verify_face(
+    mode: FaceMode,
+    judging: Judging,
     engine: EngineConfig,
     inputs_as: InputOptions,
     output: OutputOptions,
@@ -181,54 +155,6 @@ def verify_face(
             show_default=False,
         ),
     ] = [],  # noqa: B006 (Typer copies it)
-    pairs: Annotated[
-        Path | None, _mode(help="CSV with two names a line (a heading img1,img2 is optional): a record for each pair.")
-    ] = None,
-    gallery: Annotated[
-        Path | None,
-        _mode(help="Who is it? The nearest people of a folder that has a subfolder of photos, or one photo, for each."),
-    ] = None,
-    landmarks: Annotated[bool, _mode("--landmarks", help="Only find faces and five points of each.")] = False,
-    embed: Annotated[
-        bool,
-        _mode("--embed", help="Give the faces' embeddings; with --out FILE.npy as an array (N, 128), a row a photo."),
-    ] = False,
-    threshold: Annotated[
-        str | None,
-        _answer(
-            help="Largest distance that counts as the same person (default: the model's), or @FILE that "
-            "'eval verify-face --calibrate' wrote."
-        ),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        _answer(
-            help="Distance: cosine (default of sface), euclidean (default of dlib_resnet29) or euclidean_l2 (of "
-            "embeddings scaled to length 1)."
-        ),
-    ] = None,
-    which: Annotated[
-        str,
-        _answer(
-            help="Of several faces in a photo: best (default: size and score together), largest, or all (the nearest "
-            "two count)."
-        ),
-    ] = "best",
-    mirror: Annotated[
-        bool | None,
-        _answer(
-            "--mirror/--no-mirror",
-            help="Embed each face and its mirror image, and take the mean: mirrored photos get the same verdict, in "
-            "twice the time (default: with sface).",
-        ),
-    ] = None,
-    conf: Annotated[
-        float | None, _answer(help="Least score of a face, 0 to 1 (default: 0.6 with --landmarks, else 0.8).")
-    ] = None,
-    top_k: Annotated[int, _answer("--top-k", "-k", help="With --gallery: how many people (default: 5).")] = 5,
-    images: Annotated[
-        Path | None, _mode(help="Folder of the photos that --pairs names (default: that of the CSV).")
-    ] = None,
 ) -> int:
     """Is it the same person? The distance of two faces, and whether it is small enough.
 
@@ -243,67 +169,37 @@ def verify_face(
     kept in the user's cache folder, so that each photo of it is looked at once. Ask people before you compare their
     faces; a photo of a photo passes for the person.
     """
-    from cnncli.run.pairs import PairSources, read_pairs
-    from cnncli.tasks.verify_face import EMBED, GALLERY, LANDMARKS, PAIR, FaceOptions
+    from cnncli.run.pairs import PairSources
 
-    chosen_modes = {"--pairs": pairs is not None, "--gallery": gallery is not None}
-    mode = _only({**chosen_modes, "--landmarks": landmarks, "--embed": embed})
-    if images is not None and pairs is None:
-        raise UsageError("--images goes with --pairs")
-    if (landmarks or embed) and (threshold is not None or metric is not None):
-        raise UsageError(f"{mode} compares nothing; leave --threshold and --metric out")
-    engine, limit, metric = chosen_threshold(engine, threshold, metric)
-    role = {"--gallery": GALLERY, "--landmarks": LANDMARKS, "--embed": EMBED}.get(mode or "", PAIR)
-    chosen = FaceOptions(role, conf, which, limit, metric, top_k, str(gallery or ""), mirror)
+    chosen, engine = task_options(mode, judging, engine)
+    if mode.option is None:
+        output = replace(output, timings=True)
     common = (engine, inputs_as, output, run, manners)
-    if pairs is not None:
+    if mode.option not in (None, PAIRS):
+        addition = _addition(mode, inputs_as.all_files, output.out, manners.quiet)
+        return execute("verify-face", chosen, inputs, *common, addition)
+    pairs = _pairs(mode, inputs)
+    addition = _OnePair(pairs[0]) if mode.option is None else _Pairs(pairs)
+    return execute("verify-face", chosen, [], *common, addition, PairSources(pairs))
+
+
+def _addition(mode: FaceMode, all_files: bool, out: Path | None, quiet: bool) -> Addition:
+    """What the mode adds to a run over single photos."""
+    if mode.option == GALLERY:
+        return _Gallery(mode.gallery, all_files, quiet)
+    return Vectors(out, _first_embedding) if mode.option == EMBED else Addition()
+
+
+def _pairs(mode: FaceMode, inputs: list[str]) -> list[Any]:
+    """The pairs of the CSV, or the two photos that are named."""
+    from cnncli.run.pairs import Pair, read_pairs
+
+    if mode.pairs is not None:
         if inputs:
             raise UsageError("--pairs names the photos; leave the others out")
-        listed = read_pairs(pairs, images)
-        return execute("verify-face", chosen, [], *common, _Pairs(listed), PairSources(listed))
-    if mode is None:
-        return _one_pair(inputs, chosen, common)
-    if gallery is not None:
-        return execute("verify-face", chosen, inputs, *common, _Gallery(gallery, inputs_as.all_files, manners.quiet))
-    return execute("verify-face", chosen, inputs, *common, _Embeddings(output.out) if embed else Addition())
-
-
-def _one_pair(inputs: list[str], chosen: Any, common: tuple[Any, ...]) -> int:
-    from cnncli.run.pairs import Pair, PairSources
-
+        return read_pairs(mode.pairs, mode.images)
     if len(inputs) != 2:
         raise UsageError(f"give two photos, not {len(inputs)}; or one of --pairs, --gallery, --landmarks and --embed")
     if inputs == ["-", "-"]:
         raise UsageError("standard input holds one photo, not both; name a file for the other one")
-    engine, inputs_as, output, run, manners = common
-    pair = Pair(*inputs)
-    output = replace(output, timings=True)
-    sources = PairSources([pair])
-    return execute("verify-face", chosen, [], engine, inputs_as, output, run, manners, _OnePair(pair), sources)
-
-
-def _only(modes: dict[str, bool]) -> str | None:
-    from cnncli.cli.names import only_one
-
-    return only_one(modes)
-
-
-def chosen_threshold(
-    engine: EngineConfig, threshold: str | None, metric: str | None
-) -> tuple[EngineConfig, float | None, str | None]:
-    """The threshold that is given, as a number or as @FILE; a file also says for which model and metric it holds."""
-    from cnncli.cli.names import number_or
-
-    if threshold is None or not threshold.startswith("@"):
-        return engine, None if threshold is None else number_or("--threshold", threshold), metric
-    from cnncli.evaluate.verify_face import read_calibration
-    from cnncli.io.weights import read_info
-
-    calibration = read_calibration(Path(threshold[1:]))
-    if metric not in (None, calibration.metric):
-        raise UsageError(f"--metric {metric}: the threshold was calibrated for {calibration.metric}")
-    model = read_info(engine.weights).name if engine.weights else engine.model or calibration.model
-    if model != calibration.model:
-        named = f"--weights {engine.weights}" if engine.weights else f"--model {model}"
-        raise UsageError(f"{named}: the threshold was calibrated for {calibration.model}")
-    return engine if engine.weights else replace(engine, model=model), calibration.threshold, calibration.metric
+    return [Pair(*inputs)]

@@ -243,12 +243,17 @@ def make_folder(folder: Path, option: str) -> None:
         raise UsageError(f"{option}: the folder {folder} can't be made ({error.strerror})") from error
 
 
-def check_array(path: Path, sources: Sources, existing: Existing, resuming: bool) -> None:
-    """UsageError where an array of all inputs can't be written to a path."""
+def check_file(path: Path, sources: Sources, existing: Existing) -> None:
+    """UsageError where a file that is made of several inputs can't be written."""
     check_folder(path.parent, "--out")
     refuse_inputs(path, sources)
     if path.exists() and existing.refused:
         raise UsageError(f"{path}: exists; use --overwrite")
+
+
+def check_array(path: Path, sources: Sources, existing: Existing, resuming: bool) -> None:
+    """UsageError where an array of all inputs can't be written to a path."""
+    check_file(path, sources, existing)
     if resuming:
         raise UsageError(f"--out {path}: an array can't be resumed; use --records alone")
 

@@ -5,6 +5,7 @@ sends each generator its own rows of the outputs. A task may ask once (classify)
 an embedder per face), and never knows the size of a batch.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -33,11 +34,18 @@ class Result(Protocol):
     def as_dict(self) -> dict[str, Any]: ...
 
 
-class Options(Protocol):
-    """A task's options. `roles` are what its models are made for; --model and --weights name the first one's."""
+class Options(ABC):
+    """A task's options; dataclasses whose values JSON can hold."""
 
     @property
-    def roles(self) -> tuple[str, ...]: ...
+    @abstractmethod
+    def roles(self) -> tuple[str, ...]:
+        """What the task's models are made for; --model and --weights name the first one's."""
+
+    @property
+    def for_one_photo(self) -> bool:
+        """Whether a single photo has an answer."""
+        return True
 
 
 class Task(Protocol):

@@ -13,12 +13,12 @@ from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.classify import Classification, Embedding, Label
-from cnncli.tasks.base import BaseTask, Outputs, Request, finite
+from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
 
 @dataclass(frozen=True)
-class ClassifyOptions:
+class ClassifyOptions(Options):
     """`classes` limits the answer to these names; `labels` are other names, one for each class of the model."""
 
     top_k: int = 5

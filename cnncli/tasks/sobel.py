@@ -29,7 +29,7 @@ from cnncli.io.pictures import WRITTEN_FORMATS, Picture, holds_numbers
 from cnncli.io.stored import decode_stored
 from cnncli.io.weights import ModelInfo, Weights
 from cnncli.results.sobel import Gradient
-from cnncli.tasks.base import BaseTask, Outputs, Request
+from cnncli.tasks.base import BaseTask, Options, Outputs, Request
 
 CHANNELS = ("gray", "per-channel", "max-channel")
 AUTO = "auto"
@@ -37,7 +37,7 @@ WHITE = 255
 
 
 @dataclass(frozen=True)
-class SobelOptions:
+class SobelOptions(Options):
     """`gradient` is one of QUANTITIES, `kernel` of KERNELS, `border` of BORDERS, `channels` of CHANNELS.
 
     `blur` is the sigma in px of a Gaussian before. `thin` keeps the crests of the edges alone (Canny 1986);
