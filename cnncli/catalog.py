@@ -75,7 +75,7 @@ DEFAULT_MODELS: dict[str, str] = {
 # What a model can be made for, and the function that builds its network: backbone, head, number of classes -> module.
 NETWORKS: dict[str, str] = {
     "classify": "cnncli.nn.assemble:classifier",
-    "detect": "cnncli.nn.assemble:detector",
+    "detect": "cnncli.nn.detectors:efficientdet",
     "segment": "cnncli.nn.segmenters:deeplab",
     "foreground": "cnncli.nn.segmenters:u2net",
     "denoise": "cnncli.nn.denoisers:ffdnet",
@@ -84,13 +84,90 @@ NETWORKS: dict[str, str] = {
     "embed-face": "cnncli.nn.faces:embedder",
 }
 
+# Networks of models that state the kind of their head: what `train` makes, by role and kind.
+HEADS: dict[str, dict[str, str]] = {
+    "embed-face": {
+        "triplet": "cnncli.nn.faces:triplet",
+        "siamese": "cnncli.nn.faces:siamese",
+        "cosine": "cnncli.nn.faces:cosine",
+    },
+    "denoise": {
+        "unet": "cnncli.nn.denoisers:unet",
+        "dncnn": "cnncli.nn.denoisers:dncnn",
+        "ffdnet": "cnncli.nn.denoisers:ffdnet",
+    },
+    "classify": {"linear": "cnncli.nn.assemble:classifier"},
+    "detect": {
+        "efficientdet": "cnncli.nn.detectors:efficientdet",
+        "grid": "cnncli.nn.detectors:grid",
+        "localize": "cnncli.nn.detectors:localizer",
+        "landmarks": "cnncli.nn.detectors:landmarks",
+    },
+    "segment": {
+        "unet": "cnncli.nn.pixel_classifiers:unet",
+        "fcn32": "cnncli.nn.pixel_classifiers:fcn32",
+        "fcn16": "cnncli.nn.pixel_classifiers:fcn16",
+        "fcn8": "cnncli.nn.pixel_classifiers:fcn8",
+        "deeplabv3": "cnncli.nn.pixel_classifiers:deeplabv3",
+        "segnet": "cnncli.nn.pixel_classifiers:segnet",
+        "deconvnet": "cnncli.nn.pixel_classifiers:deconvnet",
+        "mask-rcnn": "cnncli.nn.instance_segmenters:mask_rcnn",
+    },
+}
+
+# How each task is trained: a class of `train.recipes`.
+RECIPES: dict[str, str] = {
+    "verify-face": "cnncli.train.recipes.verify_face:VerifyFaceRecipe",
+    "denoise": "cnncli.train.recipes.denoise:DenoiseRecipe",
+    "classify": "cnncli.train.recipes.classify:ClassifyRecipe",
+    "detect": "cnncli.train.recipes.detect:DetectRecipe",
+    "segment": "cnncli.train.recipes.segment:segment_recipe",
+}
+
 # What answers the same in half precision: scores within 0.005, measured. The others' pictures and points would move.
 HALF_PRECISION = ("classify", "detect", "segment")
 
 BACKBONES: dict[str, str] = {
-    "efficientnet_lite0": "cnncli.nn.backbones.efficientnet_lite:lite0",
-    "efficientnet_lite2": "cnncli.nn.backbones.efficientnet_lite:lite2",
+    "lenet5": "cnncli.nn.backbones.lenet:lenet5",
+    "alexnet": "cnncli.nn.backbones.alexnet:alexnet",
+    "zfnet": "cnncli.nn.backbones.zfnet:zfnet",
+    "vgg11": "cnncli.nn.backbones.vgg:vgg11",
+    "vgg11_bn": "cnncli.nn.backbones.vgg:vgg11_bn",
+    "vgg13": "cnncli.nn.backbones.vgg:vgg13",
+    "vgg13_bn": "cnncli.nn.backbones.vgg:vgg13_bn",
+    "vgg16": "cnncli.nn.backbones.vgg:vgg16",
+    "vgg16_bn": "cnncli.nn.backbones.vgg:vgg16_bn",
+    "vgg19": "cnncli.nn.backbones.vgg:vgg19",
+    "vgg19_bn": "cnncli.nn.backbones.vgg:vgg19_bn",
+    "nin": "cnncli.nn.backbones.nin:nin",
+    "googlenet": "cnncli.nn.backbones.googlenet:googlenet",
+    "resnet18": "cnncli.nn.backbones.resnet:resnet18",
+    "resnet34": "cnncli.nn.backbones.resnet:resnet34",
+    "resnet50": "cnncli.nn.backbones.resnet:resnet50",
+    "resnet101": "cnncli.nn.backbones.resnet:resnet101",
+    "resnet152": "cnncli.nn.backbones.resnet:resnet152",
+    "densenet121": "cnncli.nn.backbones.densenet:densenet121",
+    "densenet161": "cnncli.nn.backbones.densenet:densenet161",
+    "densenet169": "cnncli.nn.backbones.densenet:densenet169",
+    "densenet201": "cnncli.nn.backbones.densenet:densenet201",
+    "squeezenet1_0": "cnncli.nn.backbones.squeezenet:squeezenet1_0",
+    "squeezenet1_1": "cnncli.nn.backbones.squeezenet:squeezenet1_1",
     "mobilenet_v2": "cnncli.nn.backbones.mobilenet_v2:MobileNetV2",
+    "efficientnet_lite0": "cnncli.nn.backbones.efficientnet_lite:lite0",
+    "efficientnet_lite1": "cnncli.nn.backbones.efficientnet_lite:lite1",
+    "efficientnet_lite2": "cnncli.nn.backbones.efficientnet_lite:lite2",
+    "efficientnet_lite3": "cnncli.nn.backbones.efficientnet_lite:lite3",
+    "efficientnet_lite4": "cnncli.nn.backbones.efficientnet_lite:lite4",
+    "efficientnet_b0": "cnncli.nn.backbones.efficientnet:efficientnet_b0",
+    "efficientnet_b1": "cnncli.nn.backbones.efficientnet:efficientnet_b1",
+    "efficientnet_b2": "cnncli.nn.backbones.efficientnet:efficientnet_b2",
+    "efficientnet_b3": "cnncli.nn.backbones.efficientnet:efficientnet_b3",
+    "efficientnet_b4": "cnncli.nn.backbones.efficientnet:efficientnet_b4",
+    "efficientnet_b5": "cnncli.nn.backbones.efficientnet:efficientnet_b5",
+    "efficientnet_b6": "cnncli.nn.backbones.efficientnet:efficientnet_b6",
+    "efficientnet_b7": "cnncli.nn.backbones.efficientnet:efficientnet_b7",
+    "unet": "cnncli.nn.backbones.unet:unet",
+    "unet_small": "cnncli.nn.backbones.unet:unet_small",
 }
 
 MODELS: dict[str, ModelEntry] = {

@@ -10,7 +10,8 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
     The output has ceil(size / stride) cells; an odd total puts the extra cell after.
     """
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    rest = size % stride  # written so that a graph for any size needs no more than a remainder
+    total = max(kernel - (stride if rest == 0 else rest), 0)
     return total // 2, total - total // 2
 
 

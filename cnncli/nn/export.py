@@ -8,6 +8,7 @@ One file therefore serves both engines, and batch norm stays unfolded for traini
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from onnxscript import optimizer
 from cnncli.errors import WeightsError
 from cnncli.nn.assemble import FromPixels
 
+COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 OPSET = 18  # ONNX Runtime 1.17 and later; the first in which ReduceMean takes its axes as an input
 
 
@@ -59,11 +61,17 @@ def _traced(
     try:
         program = _exported(model, images, outputs, axes)
     except Exception as error:  # of many types, each with pages of advice
-        reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"this network can't be written as an ONNX graph ({reason})") from error
+        raise WeightsError(f"this network can't be written as an ONNX graph ({_reason(error)})") from error
     if program is None:  # what the exporter returns instead of an error in some of its modes
         raise WeightsError("this network can't be written as an ONNX graph")
     return program
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error that began it: a network's own sentence rather than the exporter's pages."""
+    while not isinstance(error, WeightsError) and error.__cause__ is not None:
+        error = error.__cause__
+    return COLOUR_CODE.sub("", str(error).strip().partition("\n")[0])
 
 
 def _exported(

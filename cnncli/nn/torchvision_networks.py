@@ -14,7 +14,7 @@ TRANSFORM_INPUT = ("googlenet", "inception_v3")
 
 
 class TorchvisionClassifier(nn.Module):
-    """Normalised RGB batch (N, 3, H, W) to logits (N, classes) and features (N, F).
+    """Normalised RGB batch (N, 3, H, W) to logits (N, classes) and features (N, F), in training auxiliary logits too.
 
     Features are what enters the last linear layer; networks that end in a convolution (SqueezeNet) give
     the mean of their last feature map. State dict: `network.` and the names of torchvision. `options` are
@@ -32,13 +32,14 @@ class TorchvisionClassifier(nn.Module):
         linear = [path for path, layer in self.network.named_modules() if isinstance(layer, nn.Linear)]
         self.last_layer = linear[-1] if linear else "classifier"
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         captured: list[Tensor] = []
         layer = self.network.get_submodule(self.last_layer)
         hook = layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:
-            logits = self.network(x)
+            answer = self.network(x)
         finally:
             hook.remove()
-        features = captured[0]
-        return logits, features if features.ndim == 2 else features.mean(dim=(2, 3))
+        logits, *auxiliary = answer if isinstance(answer, tuple) else (answer,)
+        features = captured[0] if captured[0].ndim == 2 else captured[0].mean(dim=(2, 3))
+        return logits, features, *(extra for extra in reversed(auxiliary) if extra is not None)

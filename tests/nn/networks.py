@@ -14,6 +14,9 @@ from cnncli.nn.checkpoint import graph_of, tensors_of
 SPREAD = 2.0  # standard deviation of a class's logits over images: the best of 10 classes gets about half of the sum
 
 CALIBRATION_IMAGES = 3
+NORMALISED = (  # a backbone of each family with batch norm, and all that weights are shipped for
+    "efficientnet_lite0", "efficientnet_lite2", "mobilenet_v2", "resnet18", "googlenet", "efficientnet_b0",
+)  # fmt: skip
 
 
 def info_of(backbone: str, side: int = 64, classes: int = 10, head: Mapping[str, Any] | None = None) -> ModelInfo:

@@ -8,17 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from cnncli.catalog import BACKBONES
 from cnncli.errors import WeightsError
 from cnncli.io.weights import Weights
 from cnncli.nn.assemble import build
 from cnncli.nn.checkpoint import load_model, tensors_of
-from tests.nn.networks import images, info_of, randomised
+from tests.nn.networks import NORMALISED, images, info_of, randomised
 
 SIDE = 64
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", NORMALISED)
 def test_round_trip(backbone: str) -> None:
     """A network of float16 numbers comes back as it was, but for the counters of training steps."""
     info = info_of(backbone, SIDE)

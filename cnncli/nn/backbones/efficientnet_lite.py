@@ -4,7 +4,9 @@ Sources: Tan & Le 2019, "EfficientNet" (table 1); Google's EfficientNet-Lite (20
 are not scaled by the width multiplier, the first and last stage are not scaled by the depth multiplier.
 """
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -21,6 +23,8 @@ class Stage:
 
 STEM_CHANNELS = 32
 STRIDES = (3, 1), (3, 2), (5, 2), (3, 2), (5, 1), (5, 2), (3, 1)  # kernel and stride of stages 1 to 7, table 1
+CHANNELS = (16, 24, 40, 80, 112, 192, 320)  # of stages 1 to 7, table 1
+REPEATS = (1, 2, 2, 3, 3, 4, 1)
 
 
 def stages(channels: tuple[int, ...], repeats: tuple[int, ...]) -> tuple[Stage, ...]:
@@ -45,6 +49,7 @@ class EfficientNetLite(nn.Module):
         self.taps = (1, 2, 4, 6)
         self.channels = tuple(stages[tap].channels for tap in self.taps)
         self.strides = (4, 8, 16, 32)
+        self.least_size = 1
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features = []
@@ -63,11 +68,21 @@ def _stage(in_channels: int, stage: Stage, expansion: int, folded: bool) -> nn.S
     return nn.Sequential(*blocks)
 
 
-def lite0(folded: bool = False) -> EfficientNetLite:
-    """Width 1.0, depth 1.0; trained at 224 px."""
-    return EfficientNetLite(stages((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)), folded)
+def lite(width: float, depth: float, folded: bool = False) -> EfficientNetLite:
+    """Channels of all stages times `width`; repeats of all but the first and last times `depth`, rounded up."""
+    first, *inner, last = REPEATS
+    repeats = (first, *(math.ceil(depth * count) for count in inner), last)
+    return EfficientNetLite(stages(tuple(multiple_of_8(width * count) for count in CHANNELS), repeats), folded)
 
 
-def lite2(folded: bool = False) -> EfficientNetLite:
-    """Width 1.1, depth 1.2; trained at 260 px."""
-    return EfficientNetLite(stages((16, 24, 48, 88, 120, 208, 352), (1, 3, 3, 4, 4, 5, 1)), folded)
+def multiple_of_8(channels: float) -> int:
+    """The nearest, unless that is below nine tenths: as in the networks' first implementation."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels else nearest + 8
+
+
+lite0 = partial(lite, 1.0, 1.0)  # trained at 224 px
+lite1 = partial(lite, 1.0, 1.1)  # at 240 px
+lite2 = partial(lite, 1.1, 1.2)  # at 260 px
+lite3 = partial(lite, 1.2, 1.4)  # at 280 px
+lite4 = partial(lite, 1.4, 1.8)  # at 300 px

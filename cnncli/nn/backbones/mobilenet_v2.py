@@ -1,7 +1,7 @@
-"""MobileNetV2: inverted residual blocks with a linear bottleneck, optionally dilated for dense prediction.
+"""MobileNetV2: inverted residual blocks with a linear bottleneck.
 
-Sources: Sandler et al. 2018, "MobileNetV2" (table 2); the dilations: Chen et al. 2017, "Rethinking Atrous
-Convolution", sec. 3.1. Padding is symmetric, which equals TensorFlow's on sides of the form output_stride * k + 1.
+Source: Sandler et al. 2018, "MobileNetV2" (table 2). Padding is symmetric, which equals TensorFlow's on sides of the
+form output_stride * k + 1.
 """
 
 from dataclasses import dataclass
@@ -37,26 +37,21 @@ TAPS = (1, 2, 4, 6)  # stages whose ends are the maps: the last ones at strides 
 class MobileNetV2(nn.Module):
     """RGB batch (N, 3, H, W), already normalised, to four maps: the ends of stages 2, 3, 5 and 7.
 
-    `channels` and `strides` describe the maps, fine to coarse. `output_stride` (32, 16 or 8) is the largest stride:
-    beyond it maps keep their size, and convolutions are dilated instead. `folded`: batch norm is part of the
-    convolutions, as in weights that were published for inference alone.
+    `channels` and `strides` describe the maps, fine to coarse (strides 4, 8, 16, 32). `folded`: batch norm is part of
+    the convolutions, as in weights that were published for inference alone.
     """
 
-    def __init__(self, folded: bool = False, output_stride: int = 32):
+    def __init__(self, folded: bool = False):
         super().__init__()
         self.stem = ConvNormAct(3, STEM_CHANNELS, kernel=3, stride=2, folded=folded, symmetric=True)
         self.stages = nn.ModuleList()
-        previous, stride, dilation = STEM_CHANNELS, 2, 1
-        strides = []
+        previous = STEM_CHANNELS
         for stage in STAGES:
-            step = stage.stride if stride * stage.stride <= output_stride else 1
-            self.stages.append(_stage(previous, stage, step, dilation, folded))
-            dilation *= stage.stride // step
-            stride *= step
-            strides.append(stride)
+            self.stages.append(_stage(previous, stage, folded))
             previous = stage.channels
         self.channels = tuple(STAGES[tap].channels for tap in TAPS)
-        self.strides = tuple(strides[tap] for tap in TAPS)
+        self.strides = (4, 8, 16, 32)
+        self.least_size = 1
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features = []
@@ -68,13 +63,11 @@ class MobileNetV2(nn.Module):
         return features
 
 
-def _stage(in_channels: int, stage: Stage, stride: int, dilation: int, folded: bool) -> nn.Sequential:
-    """A stage whose first block has `stride` and, its input being as fine as before, the dilation so far."""
-    after = dilation * stage.stride // stride
-    blocks = [_block(in_channels, stage, stride, dilation, folded)]
-    blocks += [_block(stage.channels, stage, 1, after, folded) for _ in range(stage.repeats - 1)]
+def _stage(in_channels: int, stage: Stage, folded: bool) -> nn.Sequential:
+    blocks = [_block(in_channels, stage, stage.stride, folded)]
+    blocks += [_block(stage.channels, stage, 1, folded) for _ in range(stage.repeats - 1)]
     return nn.Sequential(*blocks)
 
 
-def _block(in_channels: int, stage: Stage, stride: int, dilation: int, folded: bool) -> InvertedResidual:
-    return InvertedResidual(in_channels, stage.channels, 3, stride, stage.expansion, folded, dilation, symmetric=True)
+def _block(in_channels: int, stage: Stage, stride: int, folded: bool) -> InvertedResidual:
+    return InvertedResidual(in_channels, stage.channels, 3, stride, stage.expansion, folded, symmetric=True)

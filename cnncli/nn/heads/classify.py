@@ -1,4 +1,6 @@
-"""Classification head: one score per class from the coarsest feature map."""
+"""Classification heads: one score per class from the coarsest feature map."""
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -20,3 +22,41 @@ class ClassifyHead(nn.Module):
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
         features = self.widen(feature_map).mean(dim=(2, 3))
         return self.classifier(self.dropout(features)), features
+
+
+class PublishedHead(nn.Module):
+    """The end that a network was published with, under the names of its layers: `maps`, flattening, then `vectors`.
+
+    Both are paths of parts of `network`; without `maps` the feature map's mean is taken. Returns logits (N, classes)
+    and features (N, F): what enters the last layer, or without `vectors` (a network that ends in a convolution) the
+    mean of the feature map. `dropout` is that of all its layers of dropout, or of a new one before the last layer where
+    it has none; None leaves it as published.
+    """
+
+    def __init__(
+        self, network: nn.Module, maps: Sequence[str], vectors: Sequence[str] = (), dropout: float | None = None
+    ):
+        super().__init__()
+        self.network = network
+        self.maps = tuple(maps)
+        self.vectors = tuple(vectors)
+        dropouts = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
+        for layer in dropouts:
+            layer.p = layer.p if dropout is None else dropout
+        self.dropout = nn.Dropout(dropout) if dropout and not dropouts else nn.Identity()
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        x = feature_map
+        for path in self.maps:
+            x = self.network.get_submodule(path)(x)
+        if not self.vectors:
+            return x.flatten(1), feature_map.mean(dim=(2, 3))
+        *inner, last = self._vector_layers()
+        features = x.flatten(1) if self.maps else x.mean(dim=(2, 3))
+        for layer in inner:
+            features = layer(features)
+        return last(self.dropout(features)), features
+
+    def _vector_layers(self) -> list[nn.Module]:
+        parts = [self.network.get_submodule(path) for path in self.vectors]
+        return [layer for part in parts for layer in (part if isinstance(part, nn.Sequential) else [part])]
