@@ -35,6 +35,8 @@ class Candidates(nn.Module):
         return flat.gather(1, index), codes, index
 
 
-def detection_candidates(task: Any) -> Candidates:
-    """The step of a `tasks.detect.Detect`."""
+def detection_candidates(task: Any) -> Candidates | None:
+    """The step of a `tasks.detect.Detect`; a model of points has one candidate, and needs none."""
+    if "points" in task.model.outputs:
+        return None
     return Candidates(len(task.labels), task.wanted, task.most_candidates)

@@ -1,14 +1,17 @@
 """EfficientDet's heads: classes and boxes of every anchor, by convolutions that all levels share.
 
-Source: Tan, Pang & Le 2020, "EfficientDet", sec. 4; batch norm is folded to a scale and a shift per level.
+Source: Tan, Pang & Le 2020, "EfficientDet", sec. 4. Every level has a norm of its own; in weights that were published
+folded it is a scale and a shift.
 """
 
 import torch
 from torch import Tensor, nn
 
 from cnncli.nn.blocks import SameConv2d
+from cnncli.nn.necks.bifpn import map_norm
 
 LEVELS = 5  # strides 8 to 128
+ANCHORS = 9  # of a cell: three sizes of three shapes
 
 
 class Separable(nn.Sequential):
@@ -31,15 +34,41 @@ class LevelScale(nn.Module):
         return x * self.scale[level] + self.shift[level]
 
 
-class SharedHead(nn.Module):
-    """Five maps (N, channels, H, W) to (N, anchors, values), levels fine to coarse, then row, column, anchor."""
+class LevelNorm(nn.Module):
+    """A norm of its own for each level."""
 
-    def __init__(self, channels: int, values: int, anchors: int = 9, repeats: int = 3):
+    def __init__(self, channels: int, kind: str):
+        super().__init__()
+        self.norms = nn.ModuleList(map_norm(kind, channels) for _ in range(LEVELS))
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        return self.norms[level](x)
+
+
+class SharedHead(nn.Module):
+    """Five maps (N, channels, H, W) to (N, anchors, values), levels fine to coarse, then row, column, anchor.
+
+    `norm`: "batch", "group", or None for scales and shifts. `bias` is where the answers start.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        values: int,
+        anchors: int = ANCHORS,
+        repeats: int = 3,
+        norm: str | None = None,
+        bias: float = 0.0,
+    ):
         super().__init__()
         self.values = values
         self.convolutions = nn.ModuleList(Separable(channels, channels, bias=False) for _ in range(repeats))
-        self.scales = nn.ModuleList(LevelScale(channels) for _ in range(repeats))
+        self.scales = nn.ModuleList(
+            LevelScale(channels) if norm is None else LevelNorm(channels, norm) for _ in range(repeats)
+        )
         self.predict = Separable(channels, anchors * values, bias=True)
+        nn.init.normal_(self.predict[1].weight, std=0.01)  # Lin et al. 2017, "Focal loss", sec. 4.1
+        nn.init.constant_(self.predict[1].bias, bias)
         self.activation = nn.ReLU6()
 
     def forward(self, levels: list[Tensor]) -> Tensor:

@@ -3,18 +3,45 @@
 Source: Tan, Pang & Le 2020, "EfficientDet", sec. 3; in the Lite variants the weighted sums are plain ones.
 """
 
+import math
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnncli.nn.blocks import SameConv2d, SameMaxPool2d
 
+GROUPS = 32  # of group norm: Wu & He 2018, sec. 4.1
+
+
+class MapNorm(nn.BatchNorm2d):
+    """Batch norm that takes its running statistics where a batch has one cell: a single value has no variance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+def map_norm(kind: str, channels: int) -> nn.Module:
+    """Normalisation of a map: "batch" or "group"."""
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+    return MapNorm(channels, eps=1e-3)
+
+
+def pointwise(in_channels: int, channels: int, norm: str | None) -> nn.Module:
+    """A 1x1 convolution and its norm; without one it has a bias, into which batch norm may have been folded."""
+    if norm is None:
+        return SameConv2d(in_channels, channels, 1)
+    return nn.Sequential(SameConv2d(in_channels, channels, 1, bias=False), map_norm(norm, channels))
+
 
 class Node(nn.Sequential):
-    """ReLU6, depthwise 3x3, 1x1 with bias: what follows every sum of a cell."""
+    """ReLU6, depthwise 3x3, 1x1 with bias or norm: what follows every sum of a cell."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, norm: str | None = None):
         depthwise = SameConv2d(channels, channels, 3, groups=channels, bias=False)
-        super().__init__(nn.ReLU6(), depthwise, SameConv2d(channels, channels, 1))
+        super().__init__(nn.ReLU6(), depthwise, pointwise(channels, channels, norm))
 
 
 class Entry(nn.Module):
@@ -23,15 +50,15 @@ class Entry(nn.Module):
     P4 and P5 enter a cell twice, each time through a 1x1 convolution of its own.
     """
 
-    def __init__(self, in_channels: tuple[int, int, int], channels: int):
+    def __init__(self, in_channels: tuple[int, int, int], channels: int, norm: str | None = None):
         super().__init__()
         c3, c4, c5 = in_channels
-        self.p5_down = SameConv2d(c5, channels, 1)
-        self.p5_up = SameConv2d(c5, channels, 1)
-        self.p4_down = SameConv2d(c4, channels, 1)
-        self.p4_up = SameConv2d(c4, channels, 1)
-        self.p3 = SameConv2d(c3, channels, 1)
-        self.p6 = SameConv2d(c5, channels, 1)
+        self.p5_down = pointwise(c5, channels, norm)
+        self.p5_up = pointwise(c5, channels, norm)
+        self.p4_down = pointwise(c4, channels, norm)
+        self.p4_up = pointwise(c4, channels, norm)
+        self.p3 = pointwise(c3, channels, norm)
+        self.p6 = pointwise(c5, channels, norm)
         self.pool = SameMaxPool2d(3, 2)
 
     def forward(self, p3: Tensor, p4: Tensor, p5: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -44,9 +71,9 @@ class Entry(nn.Module):
 class Cell(nn.Module):
     """One exchange: down from level 7 to 3 by nearest upsampling, up again by max-pooling."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, norm: str | None = None):
         super().__init__()
-        self.nodes = nn.ModuleList(Node(channels) for _ in range(8))
+        self.nodes = nn.ModuleList(Node(channels, norm) for _ in range(8))
         self.pool = SameMaxPool2d(3, 2)
 
     def forward(self, down: list[Tensor], up: list[Tensor]) -> list[Tensor]:
@@ -64,12 +91,15 @@ class Cell(nn.Module):
 
 
 class BiFPN(nn.Module):
-    """The backbone's maps of strides 8, 16 and 32 to five maps of `channels`, strides 8 to 128."""
+    """The backbone's maps of strides 8, 16 and 32 to five maps of `channels`, strides 8 to 128.
 
-    def __init__(self, in_channels: tuple[int, int, int], channels: int, cells: int):
+    `norm` follows every 1x1 convolution: "batch", "group", or None, as in weights that were published folded.
+    """
+
+    def __init__(self, in_channels: tuple[int, int, int], channels: int, cells: int, norm: str | None = None):
         super().__init__()
-        self.entry = Entry(in_channels, channels)
-        self.cells = nn.ModuleList(Cell(channels) for _ in range(cells))
+        self.entry = Entry(in_channels, channels, norm)
+        self.cells = nn.ModuleList(Cell(channels, norm) for _ in range(cells))
 
     def forward(self, p3: Tensor, p4: Tensor, p5: Tensor) -> list[Tensor]:
         down, up = self.entry(p3, p4, p5)
