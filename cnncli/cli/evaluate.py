@@ -82,6 +82,7 @@ def segment(
     scale: Annotated[int | None, typer.Option(help="Long side of the network's input in pixels.")] = None,
     scales: Annotated[str, typer.Option(help="Average over these factors of it, such as 0.75,1,1.25.")] = "1",
     flip: Annotated[bool, typer.Option("--flip", help="Average over the photo and its mirror image.")] = False,
+    ignore: Annotated[str | None, typer.Option(help="Class numbers of masks to leave out beside 255.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
     records: Annotated[Path | None, typer.Option(help="Write the photos' records (JSONL) to this file.")] = None,
 ) -> int:
@@ -95,7 +96,8 @@ def segment(
         say(f"{without} image(s) in {images} have no mask in {masks} and are left out")
     options = SegmentOptions(scale=scale, scales=numbers("--scales", scales), flip=flip)
     session = _open("segment", options, engine)
-    agreement = Agreement(pairs, session.task.labels)
+    ignored = [int(number) for number in numbers("--ignore", ignore)] if ignore else []
+    agreement = Agreement(pairs, session.task.labels, ignored)
     photos = [pair.photo for pair in pairs]
     failed = sum(not record.ok for record, _ in _run(session, photos, run, manners, records, [agreement]))
     figures = {**_heading(session), "images": len(pairs), "failed": failed, **agreement.figures()}

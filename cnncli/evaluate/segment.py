@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cnncli.errors import InputError, UsageError
-from cnncli.imaging.masks import IGNORE, palette
-from cnncli.io.images import Photo, reported_as_input_errors
+from cnncli.imaging.masks import IGNORE
+from cnncli.io.images import Photo
 from cnncli.io.sources import SourceOptions, Sources
 from cnncli.results.segment import Segmentation
 from cnncli.run.items import Item
+from cnncli.tasks.masks import MASK_SUFFIX, read_mask
 
 LAYOUT = "a folder of images and a folder of masks of the same names in .png, whose pixels are class numbers"
-MASK_SUFFIX = ".png"
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,17 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], int]:
 class Agreement:
     """Counts, over all photos, how many pixels of each true class were given each class (run.runner.Product)."""
 
-    def __init__(self, pairs: Sequence[Pair], classes: Sequence[str]):
+    def __init__(self, pairs: Sequence[Pair], classes: Sequence[str], ignored: Sequence[int] = ()):
+        """`ignored`: class numbers of masks that are left open, as 255 is."""
         self._masks = {pair.photo: pair.mask for pair in pairs}
         self._classes = classes
+        self._ignored = [IGNORE, *ignored]
         self._lock = threading.Lock()  # workers write at the same time
         self.counts = np.zeros((len(classes), len(classes)), np.int64)
 
     def write(self, item: Item, photo: Photo, result: Segmentation) -> Mapping[str, Any]:
         truth = read_mask(self._masks[item.file], result.pixels.shape)
-        known = truth != IGNORE
+        known = ~np.isin(truth, self._ignored)
         count = len(self._classes)
         if known.any() and int(truth[known].max()) >= count:
             raise InputError(f"its mask has class {int(truth[known].max())}, the model's go up to {count - 1}")
@@ -83,26 +84,3 @@ class Agreement:
                 for index, part in parts.items()
             ],
         }  # fmt: skip
-
-
-def read_mask(path: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Class numbers (H, W) of a mask, indexed, grey or in VOC's colours. InputError where it has another shape."""
-    with reported_as_input_errors(), Image.open(path) as image:
-        numbers = (
-            np.asarray(image) if image.mode in ("P", "L") else _numbers_of_colours(np.asarray(image.convert("RGB")))
-        )
-    if numbers.shape != shape:
-        sizes = "{1} x {0}, not {3} x {2}".format(*numbers.shape, *shape)
-        raise InputError(f"its mask {path} is {sizes}")
-    return numbers
-
-
-def _numbers_of_colours(pixels: np.ndarray) -> np.ndarray:
-    """Class numbers of VOC's colours."""
-    colours = np.array(palette(), np.int64).reshape(-1, 3) @ (1 << 16, 1 << 8, 1)
-    order = np.argsort(colours)
-    flat = pixels.astype(np.int64) @ (1 << 16, 1 << 8, 1)
-    place = np.searchsorted(colours[order], flat).clip(max=len(order) - 1)
-    if (colours[order][place] != flat).any():
-        raise InputError("its mask has colours that are not PASCAL VOC's; store class numbers as an indexed PNG")
-    return order[place].astype(np.uint8)

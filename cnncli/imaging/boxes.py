@@ -3,6 +3,9 @@
 Corner boxes are (N, 4): x1, y1, x2, y2 in pixels.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 
@@ -76,6 +79,17 @@ def _level_anchors(cells: int, stride: float, scale: float) -> np.ndarray:
     grid = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1).reshape(-1, 1, 2)
     shape = (cells * cells, len(sizes), 2)
     return np.concatenate([np.broadcast_to(grid, shape), np.broadcast_to(sizes, shape)], axis=-1).reshape(-1, 4)
+
+
+def whole_anchors(size: int, count: int) -> np.ndarray:
+    """Anchors (count, 4), y centre, x centre, height, width, each the whole of a square input of `size` px."""
+    return np.tile(np.array([size / 2, size / 2, size, size], np.float32), (count, 1))
+
+
+def stated_anchors(recipe: Mapping[str, Any]) -> np.ndarray:
+    """Anchors (N, 4) of a detector's recipe: `anchors` of the whole input, or EfficientDet's where that is absent."""
+    size = recipe["input"][0]
+    return whole_anchors(size, recipe["anchors"]) if "anchors" in recipe else anchor_boxes(size)
 
 
 def decode_boxes(codes: np.ndarray, anchors: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Marks and words on a picture, readable on any background and at any size."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -88,8 +89,14 @@ Boxed = tuple[str, int, float, tuple[float, float, float, float]]  # label, colo
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def draw_boxes(image: np.ndarray, boxes: list[Boxed]) -> np.ndarray:
-    """A copy of the picture (H, W, 3) with boxes and their labels, the best on top; small pictures are enlarged."""
+Points = Sequence[tuple[float, float]]  # x, y in pixels
+
+
+def draw_boxes(image: np.ndarray, boxes: list[Boxed], points: Sequence[Points] = ()) -> np.ndarray:
+    """A copy of the picture (H, W, 3) with boxes and their labels, the best on top; small pictures are enlarged.
+
+    `points` of each box, where it has any, are dots of its colour.
+    """
     original = Image.fromarray(image)
     picture = legible(original)
     factor = picture.width / original.width
@@ -99,6 +106,9 @@ def draw_boxes(image: np.ndarray, boxes: list[Boxed]) -> np.ndarray:
     placed = [_scaled(box, factor) for *_, box in boxes]
     for (_, number, _, _), corners in reversed(list(zip(boxes, placed, strict=True))):
         outline(draw, corners, PALETTE[number % len(PALETTE)], thickness)
+    for (_, number, _, _), places in zip(boxes, points, strict=False):
+        for x, y in places:
+            dot(draw, (x * factor, y * factor), PALETTE[number % len(PALETTE)], 1.5 * thickness)
     plates = Plates(draw, picture.size, face)
     for (label, number, score, _), corners in zip(boxes, placed, strict=True):
         plates.write_at_box(f"{label} {score:.0%}", corners, PALETTE[number % len(PALETTE)], thickness)
@@ -139,6 +149,13 @@ def outline(draw: ImageDraw.ImageDraw, corners: Corners, colour: tuple[int, int,
     left, top, right, bottom = corners
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), None, DARK, thickness + 2)
     draw.rectangle(corners, None, colour, thickness)
+
+
+def dot(draw: ImageDraw.ImageDraw, centre: tuple[float, float], colour: tuple[int, int, int], radius: float) -> None:
+    """A disc in its colour within a dark ring."""
+    x, y = centre
+    draw.ellipse((x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1), DARK)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
 
 def _plate(size: tuple[int, int], corners: Corners, face: ImageFont.FreeTypeFont, text: str, margin: int) -> Corners:

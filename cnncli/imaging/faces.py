@@ -142,6 +142,11 @@ def euclidean_l2_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return euclidean_distance(normalised(first), normalised(second))
 
 
+def manhattan_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Sum of |differences| of embeddings (..., F)."""
+    return np.abs(np.subtract(first, second, dtype=np.float64)).sum(axis=-1)
+
+
 def normalised(embeddings: np.ndarray) -> np.ndarray:
     """Embeddings (..., F) of length 1; one of zeros has no direction and stays."""
     embeddings = np.asarray(embeddings, np.float64)
@@ -153,4 +158,5 @@ DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cosine": cosine_distance,
     "euclidean": euclidean_distance,
     "euclidean_l2": euclidean_l2_distance,
+    "manhattan": manhattan_distance,
 }

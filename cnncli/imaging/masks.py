@@ -2,7 +2,9 @@
 
 A class map is uint8 (H, W), each pixel the number of its class. Logits (C, h, w) stand at the corners of a grid:
 cell (i, j) is pixel (i * stride, j * stride) of the network's input, whose sides are stride * k + 1 (the
-align_corners convention of DeepLab).
+align_corners convention of DeepLab). With a stride of 1 these are the pixels of a picture of h x w that is stretched
+over the photo: so are read logits of the centres of equal cells, whatever the network's input (the convention of
+torch's F.interpolate without align_corners).
 """
 
 import math
@@ -188,6 +190,23 @@ def _run_lengths_of(counts: str) -> list[int]:
         lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
         value = shift = 0
     return lengths
+
+
+def pasted(part: np.ndarray, corners: np.ndarray, height: int, width: int) -> np.ndarray:
+    """How likely each pixel (height, width) is inside, of a grid of cells (h, w) over a box x1, y1, x2, y2: float32.
+
+    Bilinear between the centres of cells, fading to zero beyond those of the border, as torchvision pastes masks.
+    """
+    left, top, right, bottom = (float(value) for value in corners)
+    rows = _shares(height, top, bottom, part.shape[0])
+    columns = _shares(width, left, right, part.shape[1])
+    return rows @ part.astype(np.float32) @ columns.T
+
+
+def _shares(length: int, first: float, last: float, cells: int) -> np.ndarray:
+    """How much each of `cells` between two edges counts at the centre of each pixel: (length, cells)."""
+    place = (np.arange(length) + 0.5 - first) * (cells / max(last - first, 1e-6)) - 0.5
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))).astype(np.float32)
 
 
 def share_out(inside: np.ndarray, boxes: np.ndarray) -> np.ndarray:

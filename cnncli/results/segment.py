@@ -9,7 +9,8 @@ from cnncli.results.detect import BBOX
 if TYPE_CHECKING:
     import numpy as np
 
-INSTANCES_FROM = "boxes of a detector and the class mask"  # what instances are, as long as no network has learned them
+# What instances are, with a network of classes alone, and with one that tells objects apart.
+SHARED_OUT, LEARNED = "boxes of a detector and the class mask", "masks that the network has learned"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ class Segmentation:
     segments: tuple[Segment, ...]
     instances: tuple[Instance, ...] | None = None
     pixels: "np.ndarray | None" = None
+    instances_from: str = SHARED_OUT
 
     def as_dict(self) -> dict[str, Any]:
         entries: dict[str, Any] = {"segments": [entry.as_dict() for entry in self.segments]}
         if self.instances is not None:
             entries["instances"] = [entry.as_dict() for entry in self.instances]
-            entries["instances_from"] = INSTANCES_FROM
+            entries["instances_from"] = self.instances_from
         return entries
 
 
@@ -103,6 +105,6 @@ SCHEMA: dict[str, Any] = {
     "overlay": {"type": "string", "description": "the photo with its segments coloured"},
     "cutout": {"type": "string", "description": "the picture of what was cut out"},
     "instances": {"type": "array", "items": _INSTANCE, "description": "with --instances: best first"},
-    "instances_from": {"const": INSTANCES_FROM},
+    "instances_from": {"enum": [SHARED_OUT, LEARNED]},
 }
 EITHER = [{"required": ["segments"]}]

@@ -141,7 +141,7 @@ SCHEMA: dict[str, Any] = {
     "file2": {"type": "string", "description": "the second photo of the pair"},
     "distance": {"type": "number", "minimum": 0},
     "threshold": {"type": "number", "description": "the largest distance that counts as the same person"},
-    "similarity_metric": {"enum": ["cosine", "euclidean", "euclidean_l2"]},
+    "similarity_metric": {"enum": ["cosine", "euclidean", "euclidean_l2", "manhattan"]},
     "facial_areas": {
         "type": "object",
         "properties": {"img1": _AREA, "img2": _AREA},

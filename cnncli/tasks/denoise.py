@@ -1,4 +1,4 @@
-"""Denoising: FFDNet over the whole photo or its tiles, at a noise level that is given or estimated."""
+"""Denoising: a network over the whole photo or its tiles, at a noise level that is given or estimated."""
 
 import zlib
 from collections.abc import Generator, Mapping
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnncli.errors import InputError, UsageError
-from cnncli.imaging.blend import add_tile, tile_grid
+from cnncli.imaging.blend import Tile, add_tile, tile_grid
 from cnncli.imaging.filters import white_level
 from cnncli.imaging.noise import add_noise, add_noise_to_samples, estimate_sigma
 from cnncli.io.images import Photo
@@ -20,7 +20,9 @@ from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 
 WHOLE_UP_TO = 1_500_000  # pixels: of a larger photo the network's maps, 100 bytes a pixel each, would fill the memory
 TILE, OVERLAP = 1024, 64  # px; FFDNet sees 24 px around a pixel, so tiles agree in the middle of the overlap
+PASSAGE = 16  # px in the middle of an overlap, beyond what networks see from its ends, where tiles pass into each other
 LEAST_TILE = 64
+BLOCK = 2  # px: the step of `tile_grid`
 # FFDNet learned noise that differs between channels. Where it is the same in all, as in a grey photo, a level higher by
 # this factor removes it: on 6 photos of CBSD68 28.5 dB in place of 23.3 at 25 of 255, 25.3 in place of 17.9 at 50.
 GREY_FACTOR = 1.6
@@ -32,8 +34,8 @@ SAMPLE_TYPES = ("uint8", "uint16", "float32", "float64")
 class DenoiseOptions:
     """`sigma` is the noise level of 255, None: estimated. `strength` is the part of the noise that is removed.
 
-    `tile` and `tile_overlap` (None: 64, at most half of the tile) are in px; without `tile` photos of over
-    1.5 megapixels are done in tiles of 1024.
+    `tile` and `tile_overlap` (None: 64 or what the network needs, at most half of the tile) are in px; without `tile`
+    photos of over 1.5 megapixels are done in tiles of 1024.
     `add_noise` makes a noisy copy instead, the same for the same photo and `seed`.
     """
 
@@ -85,8 +87,9 @@ class Denoise(BaseTask):
         self.model = models.get("denoise")
         if self.model is not None:
             self.most = self.model.recipe["sigma_range"][1]
+            self.step = self.model.recipe["sizes"][0]
             if options.sigma is not None and options.sigma > self.most:
-                raise UsageError(f"--sigma {options.sigma:g}: {self.model.name} knows noise levels up to {self.most}")
+                raise UsageError(f"--sigma {options.sigma:g}: {self.model.name} knows noise levels up to {self.most:g}")
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Denoised]:
         """`image`: uint8 or uint16, or floats in 0..1 and noise, (H, W) or (H, W, 3)."""
@@ -109,23 +112,26 @@ class Denoise(BaseTask):
 
     def _clean(self, image: np.ndarray, sigma: float) -> Generator[Request, Outputs, Denoised]:
         tiles = self._tiles(*image.shape[:2])
-        level = sigma * GREY_FACTOR if _is_grey(image) else sigma
+        level = sigma * self.model.recipe.get("grey_factor", GREY_FACTOR) if _is_grey(image) else sigma
         canvas = None
         for tile in tiles:
-            outputs = yield Request("denoise", network_input(image, tile.place, level))
+            outputs = yield Request("denoise", network_input(image, tile.place, level, self.step))
             values = finite(outputs["denoised"]).transpose(1, 2, 0)
             if canvas is None:  # made with the first result: an image that waits for its turn takes no memory
                 canvas = np.zeros((*image.shape[:2], 3), np.float32)
             add_tile(canvas, tile, values)
         return Denoised(sigma, len(tiles), self._as_stored(canvas, image))
 
-    def _tiles(self, height: int, width: int) -> list:
-        even = height + height % 2, width + width % 2
+    def _tiles(self, height: int, width: int) -> list[Tile]:
+        stepped = padded(height, self.step), padded(width, self.step)
         radius = self.model.recipe["radius"]
         if self.options.tile is None and height * width <= WHOLE_UP_TO:
-            return tile_grid(*even, max(even), 0, radius)
-        side = self.options.tile or TILE
-        return tile_grid(*even, side - side % 2, self.options.overlap, radius)
+            return stepped_grid(*stepped, max(stepped), 0, radius, self.step)
+        side = (self.options.tile or TILE) // self.step * self.step
+        overlap = self.options.overlap
+        if self.options.tile_overlap is None:
+            overlap = max(overlap, 2 * radius + PASSAGE)
+        return stepped_grid(*stepped, side, min(overlap, side // 2), radius, self.step)
 
     def _as_stored(self, canvas: np.ndarray, image: np.ndarray) -> np.ndarray:
         """The canvas (H, W, 3) in 0..1 as samples of the image's type and channels. Changes the canvas."""
@@ -152,11 +158,33 @@ class Denoise(BaseTask):
         return replace(result, pixels=None)
 
 
-def network_input(image: np.ndarray, place: tuple[slice, slice], sigma: float) -> np.ndarray:
-    """A part of an image as float32 (h, w, 4): RGB in 0..1 and the noise level; sides are made even (replicated)."""
+def padded(length: int, step: int) -> int:
+    """A length in px, up to the next multiple of `step`."""
+    return -(-length // step) * step
+
+
+def stepped_grid(height: int, width: int, side: int, overlap: int, radius: int, step: int) -> list[Tile]:
+    """Tiles as `tile_grid` lays them, with all starts at multiples of `step`; so are height, width and side.
+
+    Tiles then meet the cells of a network that halves its maps as the whole image does. It is the grid of an image
+    of cells, so that the two of `tile_grid` are a step.
+    """
+    cell = step // BLOCK
+    grid = tile_grid(height // cell, width // cell, side // cell, padded(overlap, step) // cell, -(-radius // cell))
+    return [
+        Tile(tile.top * cell, tile.left * cell, tile.row_weights.repeat(cell), tile.column_weights.repeat(cell))
+        for tile in grid
+    ]
+
+
+def network_input(image: np.ndarray, place: tuple[slice, slice], sigma: float, step: int = BLOCK) -> np.ndarray:
+    """A part of an image as float32 (h, w, 4): RGB in 0..1 and the noise level.
+
+    Its sides are made multiples of `step` by repeating the last row and column.
+    """
     part = image[place]
     height, width = part.shape[:2]
-    values = np.empty((height + height % 2, width + width % 2, 4), np.float32)
+    values = np.empty((padded(height, step), padded(width, step), 4), np.float32)
     colours = part if part.ndim == 3 else part[..., None]
     np.divide(colours, np.float32(white_level(image.dtype)), out=values[:height, :width, :3], casting="unsafe")
     values[height:, :width, :3] = values[height - 1 : height, :width, :3]

@@ -1,20 +1,20 @@
 """Detection: letterbox, anchors decoded above the threshold, non-maximum suppression per class."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from cnncli.errors import InputError, UsageError
-from cnncli.imaging.boxes import anchor_boxes, areas, decode_boxes, lies_in_larger, suppress_per_class
+from cnncli.imaging.boxes import areas, decode_boxes, lies_in_larger, stated_anchors, suppress_per_class
 from cnncli.imaging.draw import draw_boxes
 from cnncli.imaging.geometry import Geometry, letterbox, tiles
 from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.detect import Detection, Detections
-from cnncli.tasks.base import BaseTask, Outputs, Request
+from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
 MOST_OF_ALL_VIEWS = 20_000  # candidates of a photo and its tiles: suppression takes time by their square
@@ -68,7 +68,11 @@ class Detect(BaseTask):
         self.labels = class_labels(self.model, options.labels)
         self.wanted = class_indices(self.labels, options.classes)
         self.fill = self.model.recipe["fill"]
-        self.anchors = anchor_boxes(self.model.recipe["input"][0])
+        self.anchors = stated_anchors(self.model.recipe)
+        if options.tile is not None and "points" in self.model.outputs:
+            raise UsageError(
+                f"--tile: {self.model.name} finds the points of one object, in the whole photo; leave it out"
+            )
         self.columns = ("detections",)
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Detections]:
@@ -86,7 +90,8 @@ class Detect(BaseTask):
             corners, scores, classes, cut = corners[best], scores[best], classes[best], cut[best]
         whole = self._without_pieces(corners, classes, cut)
         corners, scores, classes = corners[whole], scores[whole], classes[whole]
-        return self.interpret(corners, scores, classes, width, height)
+        result = self.interpret(corners, scores, classes, width, height)
+        return self._with_points(result, outputs["points"], geometry, width, height) if "points" in outputs else result
 
     def interpret(
         self, corners: np.ndarray, scores: np.ndarray, classes: np.ndarray, width: int, height: int
@@ -99,6 +104,14 @@ class Detect(BaseTask):
         if self.options.single and len(kept):
             kept = kept[:1] if len(kept) == 1 else kept[[_most_salient(corners[kept], scores[kept])]]
         return Detections(tuple(self._detection(classes[i], scores[i], corners[i]) for i in kept))
+
+    def _with_points(
+        self, result: Detections, points: np.ndarray, geometry: Geometry, width: int, height: int
+    ) -> Detections:
+        """The one object with its points (K, 2), x and y in parts of the input's side; none lies outside the photo."""
+        places = geometry.undo_points(finite(points) * self.model.recipe["input"][0])
+        places = np.clip(places, 0, (width, height)).tolist()
+        return Detections(tuple(replace(entry, points=tuple(map(tuple, places))) for entry in result.detections))
 
     def _without_pieces(self, corners: np.ndarray, classes: np.ndarray, cut: np.ndarray) -> np.ndarray:
         """Whether each box is to stay: pieces of an object that another view shows whole are not objects too."""
@@ -129,7 +142,8 @@ class Detect(BaseTask):
         return corners, scores, classes
 
     def draw(self, photo: Photo, result: Detections, suffix: str) -> Picture:
-        return Picture(draw_boxes(photo.pixels, [(d.label, d.category_id, d.score, d.bbox) for d in result.detections]))
+        boxes = [(entry.label, entry.category_id, entry.score, entry.bbox) for entry in result.detections]
+        return Picture(draw_boxes(photo.pixels, boxes, [entry.points for entry in result.detections]))
 
     def _candidates(self, outputs: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Anchors, classes, scores and box codes of what is over the threshold; only these go through the sigmoid."""

@@ -1,6 +1,6 @@
 """Segmentation: the class of every pixel, objects apart, or a matte of whatever stands in front."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from cnncli.errors import UsageError
 from cnncli.imaging.geometry import resize, stepped_size
-from cnncli.imaging.masks import class_map, filled, palette, run_lengths, share_out
+from cnncli.imaging.masks import class_map, filled, palette, pasted, run_lengths, share_out
 from cnncli.imaging.overlay import Region, draw_matte, draw_regions, numbered_colour
 from cnncli.io.images import Photo
 from cnncli.io.pictures import INDEXED_ENDINGS, WRITTEN_FORMATS, Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.detect import Detections
-from cnncli.results.segment import Instance, Segment, Segmentation
+from cnncli.results.segment import LEARNED, Instance, Segment, Segmentation
 from cnncli.tasks.base import BaseTask, Outputs, Request, finite
 from cnncli.tasks.detect import Detect, DetectOptions
 from cnncli.tasks.labels import class_indices, class_labels
@@ -23,6 +23,7 @@ SCALE_RANGE = (33, 4097)  # px of the input's long side: 4 and 512 cells of stri
 FOREGROUND = "foreground"
 STANDS_OUT = 0.5  # the largest value of a matte below which nothing stands in front
 LEAST_FILLED = 0.1  # of an object's box: less is what another object's box left over
+INSIDE = 0.5  # of a mask's probability: from there on a pixel is of the object
 HALF = 128  # of a matte's 255: from there on a pixel counts as foreground
 VOC_NAMES = {  # of COCO's classes, which the detector knows
     "airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "dining table": "diningtable",
@@ -82,9 +83,13 @@ class Segmenter(BaseTask):
     def __init__(self, models: Mapping[str, ModelInfo], options: SegmentOptions):
         self.options = options
         self.picture_endings = tuple(WRITTEN_FORMATS) if options.foreground else INDEXED_ENDINGS
-        self._method = _Foreground(models) if options.foreground else _Classes(models, options)
+        if options.foreground:
+            self._method: _Foreground | _Classes = _Foreground(models)
+        else:
+            tells_apart = models["segment"].recipe.get("objects", False)
+            self._method = _Objects(models, options) if tells_apart else _Classes(models, options)
         self.labels = self._method.labels
-        if options.instances:
+        if options.instances or isinstance(self._method, _Objects):
             self.columns = ("segments", "instances", "instances_from")
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
@@ -107,13 +112,20 @@ class Segmenter(BaseTask):
 
 
 class _Classes:
-    """The class of every pixel by a semantic network, objects told apart by a detector's boxes."""
+    """The class of every pixel by a semantic network, objects told apart by a detector's boxes.
+
+    Its recipe: `long_side` of the input in px and `sizes` [step, rest] that a side may have, or neither, where every
+    photo is stretched to `input`; `filter` of the resizing; `background`: the class that is no segment, 255 for none;
+    `grid` "pixels": logits are those of the centres of equal cells, else the corners-aligned ones of `sizes`.
+    """
 
     def __init__(self, models: Mapping[str, ModelInfo], options: SegmentOptions):
         self.model = models["segment"]
         self.options = options
         self.labels = class_labels(self.model, options.labels)
         self.background = self.model.recipe["background"]
+        if "sizes" not in self.model.recipe and (options.scale or options.scales != (1.0,)):
+            raise UsageError(f"--scale and --scales: {self.model.name} takes photos in one size; leave them out")
         wanted = class_indices(self.labels, options.classes)
         self.kept = np.full(256, self.background, np.uint8)  # what each class becomes in the mask
         self.kept[wanted] = wanted
@@ -123,29 +135,33 @@ class _Classes:
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
         height, width = image.shape[:2]
         views = []
-        for long_side in self._long_sides():
-            pixels = self._resized(image, long_side)
+        for pixels in self._resized(image):
             for step in (1, -1) if self.options.flip else (1,):
                 outputs = yield Request("segment", np.ascontiguousarray(pixels[:, ::step]))
                 views.append(finite(outputs["logits"])[:, :, ::step])
-        classes = self.kept[class_map(views, height, width, self.model.recipe["sizes"][0])]
+        stride = 1 if self.model.recipe.get("grid") == "pixels" else self.model.recipe["sizes"][0]
+        classes = self.kept[class_map(views, height, width, stride)]
         instances = None
         if self.detector is not None:
             found = yield from self.detector.analyse(image)
             instances = tuple(self._instances(classes, found))
         return Segmentation(tuple(self._segments(classes)), instances, classes)
 
-    def _long_sides(self) -> list[int]:
-        own = self.options.scale or self.model.recipe["long_side"]
-        return [min(max(round(own * factor), SCALE_RANGE[0]), SCALE_RANGE[1]) for factor in self.options.scales]
+    def _resized(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """The photo in each size that the network is asked at."""
+        for height, width in self._sizes(image):
+            yield resize(image, height, width, self.model.recipe["filter"])[0]
 
-    def _resized(self, image: np.ndarray, long_side: int) -> np.ndarray:
+    def _sizes(self, image: np.ndarray) -> list[tuple[int, int]]:
         recipe = self.model.recipe
-        width, height = stepped_size(image.shape[1], image.shape[0], long_side, *recipe["sizes"])
-        return resize(image, height, width, recipe["filter"])[0]
+        if "sizes" not in recipe:
+            return [tuple(recipe["input"])]
+        own = self.options.scale or recipe["long_side"]
+        sides = [min(max(round(own * factor), SCALE_RANGE[0]), SCALE_RANGE[1]) for factor in self.options.scales]
+        return [stepped_size(image.shape[1], image.shape[0], side, *recipe["sizes"])[::-1] for side in sides]
 
     def _segments(self, classes: np.ndarray) -> list[Segment]:
-        counts = np.bincount(classes.reshape(-1), minlength=len(self.labels))
+        counts = np.bincount(classes.reshape(-1), minlength=256)
         counts[self.background] = 0
         order = np.argsort(-counts, kind="stable")
         return [self._segment(classes == index, int(index)) for index in order if counts[index]]
@@ -191,6 +207,42 @@ class _Classes:
 
     def alpha(self, result: Segmentation) -> np.ndarray:
         return np.where(result.pixels == self.background, 0, 255).astype(np.uint8)
+
+
+class _Objects(_Classes):
+    """A mask of each object by a network that has learned them (He et al. 2017, "Mask R-CNN").
+
+    Its classes begin with the background; outputs: boxes (K, 4) x1, y1, x2, y2 in pixels of the input, scores and
+    labels (K,), masks (K, h, w) over their boxes. The best object has the pixels that several claim.
+    """
+
+    def __init__(self, models: Mapping[str, ModelInfo], options: SegmentOptions):
+        if options.averages:
+            raise UsageError("--flip and --scales: a network that tells objects apart has no scores to average")
+        super().__init__({"segment": models["segment"]}, replace(options, instances=False))
+
+    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Segmentation]:
+        height, width = image.shape[:2]
+        (pixels,) = self._resized(image)
+        outputs = yield Request("segment", pixels)
+        scale = np.array([width / pixels.shape[1], height / pixels.shape[0]] * 2, np.float32)
+        boxes, scores, masks = (finite(outputs[name]) for name in ("boxes", "scores", "masks"))
+        labels = outputs["labels"].astype(np.int64)
+        sure = np.flatnonzero((scores >= self.options.conf) & (labels > 0) & (self.kept[labels] != self.background))
+        classes = np.full((height, width), self.background, np.uint8)
+        instances = []
+        for place in sure[np.argsort(-scores[sure], kind="stable")]:
+            corners = np.clip(boxes[place] * scale, 0, (width, height) * 2)
+            inside = (pasted(masks[place], corners, height, width) > INSIDE) & (classes == self.background)
+            if inside.any():
+                classes[inside] = labels[place]
+                instances.append(self._instance(int(labels[place]), float(scores[place]), corners, inside))
+        return Segmentation(tuple(self._segments(classes)), tuple(instances), classes, LEARNED)
+
+    def _instance(self, index: int, score: float, corners: np.ndarray, inside: np.ndarray) -> Instance:
+        left, top, right, bottom = (float(value) for value in corners)
+        box = (left, top, right - left, bottom - top)
+        return Instance(self.labels[index], index, score, box, int(np.count_nonzero(inside)), run_lengths(inside))
 
 
 class _Foreground:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnncli.errors import InputError, UsageError
-from cnncli.evaluate.segment import Agreement, Pair, find_pairs, read_mask
+from cnncli.evaluate.segment import Agreement, Pair, find_pairs
 from cnncli.imaging.masks import palette
 from cnncli.io.images import Photo
 from cnncli.io.sources import Input
@@ -58,23 +58,6 @@ def test_rejects_masks_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has class 1, the model's go up to 0"):
         item = Item(0, Input("photo.jpg", ""), lambda: Photo(np.zeros((2, 4, 3), np.uint8)))
         Agreement([Pair("photo.jpg", str(mask))], CLASSES[:1]).write(item, None, Segmentation((), None, ANSWER))
-
-
-@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
-def test_reads_masks_of_every_kind(mode: str, tmp_path: Path) -> None:
-    numbers = np.array([[0, 15, 255]], np.uint8)
-    path = save_mask(tmp_path / "m.png", numbers)
-    if mode == "L":
-        Image.fromarray(numbers).save(path)
-    elif mode == "RGB":
-        Image.open(path).convert("RGB").save(path)
-    assert (read_mask(str(path), (1, 3)) == numbers).all()
-
-
-def test_rejects_colours_of_no_class(tmp_path: Path) -> None:
-    Image.new("RGB", (2, 2), (1, 2, 3)).save(tmp_path / "m.png")
-    with pytest.raises(InputError, match="not PASCAL VOC's"):
-        read_mask(str(tmp_path / "m.png"), (2, 2))
 
 
 def test_finds_photos_with_masks(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from cnncli.imaging.boxes import (
     decode_boxes,
     lies_in_larger,
     overlaps,
+    stated_anchors,
     suppress,
     suppress_per_class,
+    whole_anchors,
 )
 
 NOTHING = np.zeros((0, 4), np.float32)
@@ -138,3 +140,12 @@ def test_decodes_by_arithmetic() -> None:
     # second: centre y 100 + 0.5 * 40 = 120, x 200 - 20 = 180; height 80, width 10
     expected = [[190, 80, 210, 120], [175, 80, 185, 160]]
     np.testing.assert_allclose(decode_boxes(codes, anchors), expected, rtol=1e-6)
+
+
+def test_whole_anchors_are_the_input() -> None:
+    np.testing.assert_allclose(decode_boxes(np.zeros((2, 4), np.float32), whole_anchors(60, 2)), [[0, 0, 60, 60]] * 2)
+
+
+def test_recipes_state_their_anchors() -> None:
+    np.testing.assert_array_equal(stated_anchors({"input": [96, 96]}), anchor_boxes(96))
+    np.testing.assert_array_equal(stated_anchors({"input": [96, 96], "anchors": 98}), whole_anchors(96, 98))

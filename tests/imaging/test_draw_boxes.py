@@ -111,3 +111,14 @@ def test_takes_any_shape(width: int, height: int) -> None:
 @pytest.mark.parametrize("text", ["", "Žluťoučký 猫 🐈", "two\nlines", "\x1b[31m"])
 def test_takes_any_label(text: str) -> None:
     assert changed(draw_boxes(grey(640, 480), [(text, 3, 0.5, BOX[3])])).any()
+
+
+def test_points_are_dots_of_their_boxes_colour() -> None:
+    places = [(300.0, 200.0), (330.0, 260.0)]
+    picture = draw_boxes(grey(640, 480), [("face", 3, 0.9, BOX[3])], [places])
+    for x, y in places:
+        assert picture[int(y), int(x)].tolist() == list(PALETTE[3])
+    alone = draw_boxes(grey(640, 480), [("face", 3, 0.9, BOX[3])])
+    rows, columns = np.nonzero((picture != alone).any(axis=2))
+    assert np.ptp(rows) < 60 + 20
+    assert np.ptp(columns) < 30 + 20

@@ -9,7 +9,7 @@ import torch
 from pycocotools import mask as coco
 from torch.nn import functional as F
 
-from cnncli.imaging.masks import anchor_point, class_map, filled, palette, run_lengths, share_out
+from cnncli.imaging.masks import anchor_point, class_map, filled, palette, pasted, run_lengths, share_out
 
 CLASSES, STRIDE = 21, 8
 
@@ -94,6 +94,14 @@ def test_is_torchs_way_at_the_size_of_the_input() -> None:
     size = (STRIDE * 19 + 1, STRIDE * 32 + 1)
     scores = F.interpolate(logits.double(), size=size, mode="bilinear", align_corners=True)[0].numpy()
     agree(class_map([logits[0].numpy()], *size, STRIDE), scores)
+
+
+@pytest.mark.parametrize(("height", "width"), [(360, 480), (100, 33), (20, 33), (7, 5), (1, 1)])
+@pytest.mark.parametrize("make", [smooth_logits, rough_logits])
+def test_stride_1_is_torchs_way_for_centres_of_cells(make, height: int, width: int) -> None:
+    logits = torch.from_numpy(make(20, 33))
+    scores = F.interpolate(logits[None].double(), size=(height, width), mode="bilinear", align_corners=False)[0]
+    agree(class_map([logits.numpy()], height, width, 1), scores.numpy())
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -233,3 +241,14 @@ def test_a_mask_of_everything_has_its_label_in_the_middle(height: int, width: in
     assert 0 <= x < width and 0 <= y < height
     if min(height, width) > 1:
         assert (x, y) == (2, 2)
+
+
+@pytest.mark.parametrize("corners", [(10, 12, 40, 30), (0, 0, 64, 48), (3.3, 7.8, 9.1, 40.2), (60, 40, 64, 48)])
+def test_pastes_masks_as_torch_samples_grids(corners: tuple[float, ...]) -> None:
+    part = torch.rand(14, 14)
+    left, top, right, bottom = corners
+    across = ((torch.arange(64) + 0.5 - left) / (right - left)) * 2 - 1
+    down = ((torch.arange(48) + 0.5 - top) / (bottom - top)) * 2 - 1
+    places = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None]
+    expected = F.grid_sample(part[None, None], places, align_corners=False, padding_mode="zeros")[0, 0]
+    np.testing.assert_allclose(pasted(part.numpy(), np.array(corners), 48, 64), expected, atol=1e-4)

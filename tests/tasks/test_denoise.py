@@ -1,6 +1,7 @@
 """The denoise task: pixels of every kind there and back, tiles without seams, and FFDNet's gain."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from cnncli.io.stored import decode_stored
 from cnncli.io.weights import load_weights
 from cnncli.results.denoise import Denoised
 from cnncli.tasks.base import Request
-from cnncli.tasks.denoise import GREY_FACTOR, Denoise, DenoiseOptions, network_input
+from cnncli.tasks.denoise import GREY_FACTOR, Denoise, DenoiseOptions, network_input, stepped_grid
 from tests.conftest import PHOTOS
 from tests.tasks.driving import finish, model_info
 
@@ -245,3 +246,45 @@ def test_a_grey_photo_in_colours_is_cleaned_as_grey(ffdnet) -> None:
     noisy = add_noise_to_samples(PHOTO[100:164, 150:230, 1], 25, seed=0)
     in_colours = cleaned(np.dstack([noisy] * 3), ffdnet, sigma=25).pixels
     assert np.abs(in_colours - cleaned(noisy, ffdnet, sigma=25).pixels[..., None].astype(int)).mean() < 1
+
+
+@pytest.mark.parametrize("step", [2, 4, 16, 32])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_gives_a_network_multiples_of_its_step(height: int, width: int, step: int) -> None:
+    stepped = model_info("denoise", {"sizes": [step, 0], "sigma_range": [0, 75], "radius": 40}, ("denoised",))
+    image = random_image(height, width, "uint8", grey=False)
+    for tile in (None, 64):
+        options = DenoiseOptions(sigma=25, tile=tile)
+        found, requests = finish(Denoise({"denoise": stepped}, options).analyse(image), same)
+        np.testing.assert_array_equal(found.pixels, image)
+        for request in requests:
+            assert request.array.shape[0] % step == request.array.shape[1] % step == 0
+            assert max(request.array.shape[:2]) <= (tile or 224)
+
+
+@pytest.mark.parametrize(("side", "overlap", "step"), [(64, 24, 16), (64, 31, 32), (96, 48, 8), (64, 0, 4), (64, 7, 2)])
+def test_tiles_begin_at_steps_and_weigh_one(side: int, overlap: int, step: int) -> None:
+    tiles = stepped_grid(320, 192, side, overlap, 12, step)
+    total = np.zeros((320, 192))
+    for tile in tiles:
+        assert tile.top % step == tile.left % step == 0
+        assert len(tile.row_weights) == len(tile.column_weights) == side
+        total[tile.place] += np.outer(tile.row_weights, tile.column_weights)
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    tops = sorted({tile.top for tile in tiles})
+    assert all(after - before <= side - overlap for before, after in pairwise(tops))
+
+
+@pytest.mark.parametrize(("radius", "shared"), [(24, 64), (40, 96), (200, 416), (300, 512)])
+def test_tiles_share_what_the_network_sees_from_both_sides(radius: int, shared: int) -> None:
+    """Twice its radius and 16 px to pass from one to the other, as far as half a tile allows."""
+    info = model_info("denoise", {"sizes": [2, 0], "sigma_range": [0, 75], "radius": radius}, ("denoised",))
+    first, second = Denoise({"denoise": info}, DenoiseOptions(sigma=5))._tiles(1000, 1600)[:2]
+    assert first.left + len(first.column_weights) - second.left >= shared
+
+
+def test_a_network_that_knows_grey_noise_gets_the_level_itself() -> None:
+    recipe = {"sizes": [2, 0], "sigma_range": [0, 75], "radius": 24, "grey_factor": 1.0}
+    denoise = Denoise({"denoise": model_info("denoise", recipe, ("denoised",))}, DenoiseOptions(sigma=25))
+    _, (request,) = finish(denoise.analyse(random_image(8, 8, "uint8", grey=True)), same)
+    np.testing.assert_allclose(request.array[..., 3] * 255, 25, rtol=1e-6)

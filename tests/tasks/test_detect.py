@@ -1,8 +1,10 @@
 """The detect task: the answers of the source's own runtime, and what becomes of crafted network outputs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,7 +15,7 @@ from cnncli.imaging.geometry import letterbox
 from cnncli.io.images import Photo
 from cnncli.io.store import model_path
 from cnncli.io.weights import ModelInfo, load_weights
-from cnncli.results.detect import Detections
+from cnncli.results.detect import SCHEMA, Detections
 from cnncli.tasks.detect import Detect, DetectOptions
 from tests.conftest import PHOTOS
 
@@ -273,3 +275,68 @@ def test_draws_on_the_photo_it_was_given() -> None:
     assert picture.shape == (480, 640, 3)
     assert picture.any()
     assert not photo.any()
+
+
+POINTS_INFO = replace(
+    INFO, classes=("face",), recipe={"input": [128, 128], "fill": 127, "category_ids": [1], "anchors": 1},
+    outputs=("class_logits", "box_codes", "points"),
+)  # fmt: skip
+
+
+def face(points: list[list[float]], photo: np.ndarray = PHOTO) -> Detections:
+    """The answer of a model of landmarks: its points, and a box over the middle half of the input."""
+    steps = Detect({"detect": POINTS_INFO}, DetectOptions()).analyse(photo)
+    next(steps)
+    codes = np.array([[-0.25, 0, np.log(0.5), np.log(0.5)]], np.float32)
+    outputs = {"class_logits": np.full((1, 1), 20, np.float32), "box_codes": codes, "points": np.float32(points)}
+    try:
+        steps.send(outputs)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the photo is looked at once")
+
+
+def test_anchors_may_be_the_whole_input() -> None:
+    (found,) = face([[0.5, 0.25]]).detections
+    assert found.bbox == pytest.approx((64, 0, 128, 128))  # of 128 px a quarter up: from 0 to 64, twice as large
+    assert found.score == pytest.approx(1)
+
+
+def test_points_are_in_pixels_of_the_photo() -> None:
+    (found,) = face([[0.5, 0.25], [0.25, 0.125]]).detections
+    assert found.points == ((128, 64), (64, 32))
+    assert found.as_dict()["points"] == [[128, 64], [64, 32]]
+
+
+def test_points_end_at_the_photo() -> None:
+    (found,) = face([[1.2, -0.1], [0.5, 0.9]]).detections
+    assert found.points == ((256, 0), (128, 128))
+
+
+def test_points_fit_the_schema() -> None:
+    detection = SCHEMA["detections"]["items"]
+    jsonschema.validate(face([[0.5, 0.25]]).detections[0].as_dict(), detection)
+    jsonschema.validate(answer(outputs(APART[0])).detections[0].as_dict(), detection)
+
+
+def test_objects_without_points_say_nothing_of_them() -> None:
+    assert "points" not in answer(outputs(APART[0])).detections[0].as_dict()
+
+
+def test_refuses_points_that_are_not_finite() -> None:
+    with pytest.raises(InputError, match="not finite"):
+        face([[np.nan, 0.5]])
+
+
+def test_points_are_looked_for_in_the_whole_photo() -> None:
+    with pytest.raises(UsageError, match="--tile: zoo finds the points of one object"):
+        Detect({"detect": POINTS_INFO}, DetectOptions(tile=64))
+
+
+def test_draws_points() -> None:
+    photo = np.full((480, 640, 3), 90, np.uint8)
+    task = Detect({"detect": POINTS_INFO}, DetectOptions())
+    found = face([[0.5, 0.3]], photo)
+    with_points = task.draw(Photo(photo), found, ".png").pixels
+    bare = Detections(tuple(replace(entry, points=()) for entry in found.detections))
+    assert (with_points != task.draw(Photo(photo), bare, ".png").pixels).any()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cnncli.errors import InputError, UsageError
@@ -214,6 +215,82 @@ def test_overlay_and_cutout(options: dict) -> None:
     overlay = segment.overlay(photo, found, ".png").pixels
     assert overlay.shape == (256, 256, 3) and (overlay[:, :100] != 128).any() and (overlay[:, 150:] == 128).all()
     np.testing.assert_array_equal(segment.alpha(found), np.where(found.pixels == CAT, 255, 0))
+
+
+TRAINED = {"input": [64, 96], "long_side": 96, "filter": "bilinear", "background": 255, "grid": "pixels"}
+
+
+def trained(recipe: dict, **options) -> Segmenter:
+    info = model_info("segment", {**TRAINED, **recipe}, ("logits",), ("sky", "road"))
+    return Segmenter({"segment": info}, SegmentOptions(**options))
+
+
+@pytest.mark.parametrize("stride", [1, 4, 32])
+def test_reads_logits_of_cells_at_any_stride(stride: int) -> None:
+    """Against torch's interpolation of the logits to the photo."""
+    logits = np.random.default_rng(0).normal(size=(2, 64 // stride, 96 // stride)).astype(np.float32)
+    found, (request,) = finish(
+        trained({"sizes": [32, 0]}).analyse(np.zeros((100, 150, 3), np.uint8)), lambda request: {"logits": logits}
+    )
+    assert request.array.shape == (64, 96, 3)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(logits)[None], size=(100, 150), mode="bilinear")
+    assert (found.pixels == expected[0].argmax(0).numpy()).mean() > 0.999
+
+
+def test_every_class_is_a_segment_where_none_is_the_background() -> None:
+    answer = {"logits": np.concatenate([np.ones((1, 2, 4)), np.zeros((1, 2, 4))]).astype(np.float32)}
+    answer["logits"][:, :, 2:] = answer["logits"][::-1, :, 2:]
+    found = finish(trained({"sizes": [32, 0]}).analyse(BLANK), lambda request: answer)[0]
+    assert named(found) == ["sky", "road"] and sum(entry.fraction for entry in found.segments) == 1
+    only = finish(trained({"sizes": [32, 0]}, classes=("road",)).analyse(BLANK), lambda request: answer)[0]
+    assert named(only) == ["road"] and set(np.unique(only.pixels)) == {1, 255}
+    np.testing.assert_array_equal(trained({}).alpha(only), np.where(only.pixels == 1, 255, 0))
+
+
+def test_stretches_photos_for_networks_of_one_size() -> None:
+    fixed = trained({}, flip=True)
+    answer = {"logits": np.stack([np.ones((2, 3)), np.zeros((2, 3))]).astype(np.float32)}
+    found, requests = finish(fixed.analyse(np.zeros((300, 100, 3), np.uint8)), lambda request: answer)
+    assert [request.array.shape for request in requests] == [(64, 96, 3)] * 2 and (found.pixels == 0).all()
+    for options in ({"scale": 65}, {"scales": (0.5, 1.0)}):
+        with pytest.raises(UsageError, match="takes photos in one size"):
+            trained({}, **options)
+
+
+OBJECTS = {"input": [64, 96], "long_side": 96, "sizes": [32, 0], "filter": "bilinear", "background": 0, "objects": True}
+
+
+def learned(**options) -> Segmenter:
+    outputs = ("boxes", "scores", "labels", "masks")
+    info = model_info("segment", OBJECTS, outputs, ("background", "square", "bar"))
+    return Segmenter({"segment": info}, SegmentOptions(**options))
+
+
+def found_objects(request: Request) -> dict[str, np.ndarray]:
+    """Two squares, one over the other, a faint bar, and an empty place; in pixels of the input."""
+    boxes = np.array([[8, 8, 40, 40], [24, 8, 56, 40], [64, 0, 80, 64], [0, 0, 0, 0]], np.float32)
+    scores, labels = np.array([0.9, 0.8, 0.4, 0], np.float32), np.array([1, 1, 2, 0])
+    return {"boxes": boxes, "scores": scores, "labels": labels, "masks": np.ones((4, 28, 28), np.float32)}
+
+
+def test_masks_of_objects_that_a_network_has_learned() -> None:
+    """The photo has twice the sides of the network's input."""
+    image = np.zeros((128, 192, 3), np.uint8)
+    found, (request,) = finish(learned().analyse(image), found_objects)
+    assert request.array.shape == (64, 96, 3)
+    assert [(entry.label, entry.bbox) for entry in found.instances] == [
+        ("square", (16, 16, 64, 64)), ("square", (48, 16, 64, 64)), ("bar", (128, 0, 32, 128)),
+    ]  # fmt: skip
+    first, second, _ = (filled(entry.rle) for entry in found.instances)
+    assert first[16:80, 16:80].all() and first.sum() == 64 * 64 and not (first & second).any()
+    assert second[16:80, 80:112].all() and second.sum() == 32 * 64
+    assert named(found) == ["square", "bar"] and found.segments[0].area == 96 * 64
+    assert (found.pixels[:, 128:160] == 2).all()
+    sure = finish(learned(conf=0.5, classes=("square",)).analyse(image), found_objects)[0]
+    assert len(sure.instances) == 2 and named(sure) == ["square"]
+    assert named(finish(learned(classes=("bar",)).analyse(image), found_objects)[0]) == ["bar"]
+    with pytest.raises(UsageError, match="no scores to average"):
+        learned(flip=True)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -307,7 +307,8 @@ def test_rejects_answers_that_are_not_finite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "expected"), [("cosine", 0.04), ("euclidean", math.sqrt(29)), ("euclidean_l2", math.sqrt(0.08))]
+    ("metric", "expected"),
+    [("cosine", 0.04), ("euclidean", math.sqrt(29)), ("euclidean_l2", math.sqrt(0.08)), ("manhattan", 7)],
 )
 def test_compares_in_either_order(metric: str, expected: float) -> None:
     """(3, 4) and (8, 6): see the distances themselves."""
