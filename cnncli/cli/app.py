@@ -35,6 +35,8 @@ COMMANDS = {
     "denoise": Command("cnncli.cli.denoise:denoise", "Take the noise out of a photo."),
     "verify-face": Command("cnncli.cli.verify_face:verify_face", "Is it the same person?"),
     "sobel": Command("cnncli.cli.sobel:sobel", "Where are the edges? Derivatives of a photo."),
+    "train": Command("cnncli.cli.train:train", "Train a network of the course on your own images."),
+    "export": Command("cnncli.cli.export:export", "Write the ONNX graph of a weights file."),
     "merge": Command("cnncli.cli.merge:merge_command", "Join the records of shards, in order."),
     "schema": Command("cnncli.cli.schema:schema_command", "The JSON Schema of a task's record."),
 }

@@ -1,0 +1,112 @@
+"""The folder of a run: its options, its figures by epoch, its weights, and what it takes to go on.
+
+`resume.pt` is written last of an epoch, so that whatever stops a run, it goes on from the last whole epoch.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from cnncli.errors import OutputError, UsageError
+from cnncli.io.atomic import write_atomically
+from cnncli.train.config import TrainConfig
+
+OPTIONS, FIGURES, STATE = "options.json", "metrics.jsonl", "resume.pt"
+BEST, LAST = "best.safetensors", "last.safetensors"
+CURVES, EXAMPLES = "curves.png", "examples.png"
+
+
+class RunFolder:
+    """Files of one run; only the first process of several writes."""
+
+    def __init__(self, config: TrainConfig):
+        self.path = config.out
+        self.config = config
+        self.figures: list[dict[str, Any]] = []
+
+    def open(self) -> dict[str, Any] | None:
+        """Make the folder, or check it against an earlier run's; the state to go on from, if there is one.
+
+        UsageError where it holds another run.
+        """
+        exists = (self.path / OPTIONS).is_file()
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--out {self.path}: is a file; name a folder")
+        if exists and not self.config.resume and not self.config.overwrite:
+            raise UsageError(
+                f"{self.path}: holds a run already; go on with it by --resume, name another folder by --out, or "
+                "begin again with --overwrite"
+            )
+        if self.config.resume:
+            if not exists:
+                raise UsageError(f"--resume: there is no run in {self.path}; leave it out, or name its folder by --out")
+            return self._state()
+        return None
+
+    def begin(self) -> None:
+        """Write the options of a new run; figures and state of an earlier one go."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in (STATE, FIGURES, BEST, LAST, CURVES, EXAMPLES):
+                (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path}: can't be written ({error.strerror})") from error
+        self._write(OPTIONS, json.dumps(self.config.as_dict(), indent=2).encode() + b"\n")
+
+    def _state(self) -> dict[str, Any] | None:
+        earlier = _read_json(self.path / OPTIONS)
+        if conflicts := self.config.conflicts(earlier):
+            raise UsageError(
+                f"--resume: {self.path} was begun with other values of {', '.join(conflicts)}; give the same, see "
+                f"{OPTIONS} there"
+            )
+        if not (self.path / STATE).is_file():
+            return None  # stopped in its first epoch
+        try:
+            state = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+            lines = (self.path / FIGURES).read_text(encoding="utf-8").splitlines()
+            self.figures = [json.loads(line) for line in lines[: state["epoch"]]]
+        except Exception as error:  # torch.load raises whatever it meets
+            raise UsageError(f"--resume: {self.path / STATE} can't be read; begin again with --overwrite") from error
+        return state
+
+    def write_figures(self, figures: dict[str, Any]) -> None:
+        """Add an epoch's line; the file is written anew, so that lines of an unfinished epoch never stay."""
+        self.figures.append(figures)
+        self._write(FIGURES, "".join(json.dumps(entry) + "\n" for entry in self.figures).encode())
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        with self._file(STATE) as file:
+            torch.save(state, file)
+
+    def write_picture(self, name: str, content: bytes) -> None:
+        self._write(name, content)
+
+    def _write(self, name: str, content: bytes) -> None:
+        with self._file(name) as file:
+            file.write(content)
+
+    def _file(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        return _reported(self.path / name)
+
+
+@contextlib.contextmanager
+def _reported(path: Path) -> Iterator[BinaryIO]:
+    """An atomic file whose errors are OutputErrors that say how to go on."""
+    try:
+        with write_atomically(path) as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise OutputError(f"{path}: can't be written ({reason}); go on with --resume") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: can't be read ({error}); begin again with --overwrite") from error
