@@ -52,8 +52,12 @@ class OutputClosedError(CnncliError):
     exit_code = 0
 
 
-class InterruptedRunError(CnncliError):
-    """Ctrl-C (130) or SIGTERM (143): what was recorded stays, `--resume` goes on."""
+class InterruptedRunError(BaseException):
+    """Ctrl-C (130) or SIGTERM (143): what was recorded stays, `--resume` goes on.
+
+    No `Exception`: whoever turns errors of any kind into a sentence about a file must not take it for one. Nor a
+    `KeyboardInterrupt`, which the parser of the command line answers by itself.
+    """
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)

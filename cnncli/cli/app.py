@@ -15,7 +15,7 @@ from cnncli.catalog import TASKS, resolve
 from cnncli.cli import settings_file
 from cnncli.cli.pages import HELP_OPTIONS, PageCommand, new_app, page
 from cnncli.cli.streams import fill_missing_streams, interruptible, own_stderr, print_out, say
-from cnncli.errors import CnncliError, OutputClosedError, OutputError
+from cnncli.errors import CnncliError, InterruptedRunError, OutputClosedError, OutputError
 
 EXIT_BUG = 70
 
@@ -111,7 +111,7 @@ def run(arguments: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except OutputClosedError:
         return 0
-    except CnncliError as error:
+    except (CnncliError, InterruptedRunError) as error:
         say(str(error))
         return error.exit_code
     except BrokenPipeError:

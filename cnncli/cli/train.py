@@ -68,7 +68,11 @@ def train(
     skip_bad: Annotated[bool, _data("--skip-bad", help="Leave out photos that can't be read.")] = False,
     choices: Annotated[
         list[str] | None,
-        _network("--set", metavar="NAME=VALUE", help="What one head alone knows, such as sigma=0:55 or margin=0.3."),
+        _network(
+            "--set",
+            metavar="NAME=VALUE",
+            help="What one head alone knows, such as sigma=0:55 or margin=0.3; a wrong name lists them.",
+        ),
     ] = None,
     epochs: Annotated[int | None, _learning("--epochs", "-e", help="Times through the data (default: 20).")] = None,
     batch_size: Annotated[

@@ -1,5 +1,6 @@
 """Batches of examples, the same whatever the number of processes and of loading workers."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,12 @@ class ValidationOrder(Sampler):
         return iter(self.batches)
 
 
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the run ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def loader(recipe: Recipe, examples: Examples, order: Sampler, workers: int, pinned: bool) -> DataLoader:
     """A loader of the order's batches; its workers stay for the whole run."""
     return DataLoader(
@@ -81,6 +88,7 @@ def loader(recipe: Recipe, examples: Examples, order: Sampler, workers: int, pin
         batch_sampler=order,
         num_workers=workers,
         collate_fn=recipe.collate,
+        worker_init_fn=_leave_signals_to_the_run,
         pin_memory=pinned,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # of the workers' base seed, which would else be drawn from the global one

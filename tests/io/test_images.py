@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cnncli.errors import InputError
+from cnncli.errors import InputError, InterruptedRunError
 from cnncli.io import images
-from cnncli.io.images import DEFAULT_MAX_PIXELS, decode, read_file, read_stream
+from cnncli.io.images import DEFAULT_MAX_PIXELS, decode, read_file, read_stream, reported_as_input_errors
 from tests.io.pictures import ORIENTATION, encoded, icon, photo, png, reopened, shown, tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # of odd files; in the program, `images` sees to it
@@ -389,3 +389,8 @@ def test_reads_a_large_picture(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(photo(), "PNG"))
     assert read_file(path, DEFAULT_MAX_PIXELS) == path.read_bytes()
+
+
+def test_an_interrupt_is_no_broken_file() -> None:
+    with pytest.raises(InterruptedRunError), reported_as_input_errors():
+        raise InterruptedRunError("interrupted", 130)
