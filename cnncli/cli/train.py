@@ -90,6 +90,10 @@ def train(
     clip: Annotated[float | None, _learning(help="Largest norm of the gradient.")] = None,
     label_smoothing: Annotated[float, _learning(help="Part of the truth given to the other classes.")] = 0.0,
     ema: Annotated[float, _learning(help="Keep a running mean of the parameters, e.g. 0.999.")] = 0.0,
+    update_statistics: Annotated[
+        bool,
+        _learning("--update-statistics", help="Of batch norm in a pretrained backbone too, which else keeps them."),
+    ] = False,
     freeze: Annotated[
         str, _learning(help="What does not learn: all of the backbone, its first N stages, or names' beginnings.")
     ] = "",
@@ -137,7 +141,8 @@ def train(
         raise UsageError(f"train {task}: name the folder of examples; see 'cnncli train --help'")
     config = TrainConfig(
         task=task, data=data, out=out or Path("runs") / _name(data), backbone=_known(backbone), head=head,
-        pretrained=pretrained, freeze=freeze, unfreeze_at=unfreeze_at, epochs=epochs or 20, lr=lr,
+        pretrained=pretrained, update_statistics=update_statistics, freeze=freeze, unfreeze_at=unfreeze_at,
+        epochs=epochs or 20, lr=lr,
         backbone_rate=backbone_rate, schedule=schedule, warmup=warmup, optimizer=optimizer, weight_decay=weight_decay,
         clip=clip, batch_size=count_or_auto("--batch-size", batch_size), accumulate=accumulate, ema=ema,
         label_smoothing=label_smoothing, mixup=mixup, augment=augment, val=_part_or_folder(val), patience=patience,

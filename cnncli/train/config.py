@@ -27,7 +27,8 @@ class TrainConfig:
     `batch_size` counts the examples of one step over all processes; with `accumulate` a step takes so many batches.
     `val` is a part of the data in 0..1, or a folder of the same layout. `freeze`: a number of the backbone's first
     stages, "all" of them, or prefixes of parameters' names, until epoch `unfreeze_at`. `ema`: the share of the old
-    mean that a step keeps, 0 for no mean. `backbone_rate`: factor of the learning rate for a
+    mean that a step keeps, 0 for no mean. `update_statistics`: of a pretrained backbone's
+    batch norm too, which else keeps them. `backbone_rate`: factor of the learning rate for a
     pretrained backbone. `size`: side of the network's input in px. `options`: what only some heads
     know, by name (`sigma`, `margin`, …), checked by their recipe.
     """
@@ -38,6 +39,7 @@ class TrainConfig:
     backbone: str | None = None
     head: str | None = None
     pretrained: str = FROM_HERE
+    update_statistics: bool = False
     freeze: str = ""
     unfreeze_at: int | None = None
     epochs: int = 20

@@ -145,7 +145,7 @@ class Trainer:
 
     def _train(self, epoch: int) -> dict[str, float]:
         torch.manual_seed(mixed(self.config.seed, epoch, self.fabric.global_rank))  # of dropout and mixup
-        training_mode(self.raw)
+        self._learn()
         self._order.epoch = epoch
         steps = len(self._order)
         sums: dict[str, Tensor] = {}
@@ -219,8 +219,12 @@ class Trainer:
         self.raw.load_state_dict(before)
         return not self.fabric.all_reduce(torch.tensor(float(short), device=self.fabric.device), reduce_op="sum")
 
+    def _learn(self) -> None:
+        self.raw.train()
+        training_mode(self.raw.model, self.recipe.is_pretrained and not self.config.update_statistics)
+
     def _gradients(self, batch: Batch) -> None:
-        training_mode(self.raw)
+        self._learn()
         with self.fabric.no_backward_sync(self.model):
             self.fabric.backward(self.recipe.loss(self.model, batch)["loss"])
 

@@ -56,3 +56,13 @@ def test_frozen_statistics_stay(network: nn.Module) -> None:
     network(torch.rand(4, 3, 64, 64))
     for name, value in network.backbone.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_statistics_of_a_backbone_that_learns(network: nn.Module, keeps: bool) -> None:
+    freeze(network, "")
+    training_mode(network, keeps_statistics=keeps)
+    before = network.backbone.state_dict()["stem.1.running_mean"].clone()
+    network(torch.rand(4, 3, 64, 64))
+    assert torch.equal(network.backbone.state_dict()["stem.1.running_mean"], before) == keeps
+    assert all(parameter.requires_grad for parameter in network.parameters())
