@@ -78,10 +78,14 @@ class _Detections(Addition):
             products.append(VideoFrames(context.session.task))
         return products
 
+    def _offers(self, context: RunContext) -> bool:
+        """Whether smaller parts of a photo may show more; to a model of points they are other photos."""
+        return self.offer and "points" not in context.session.task.model.outputs
+
     def sinks(self, context: RunContext, stack: ExitStack, report: Any) -> list[Sink]:
         from cnncli.run.detections import ImagesFile, VideoFile
 
-        sinks: list[Sink] = [_TilingOffer(context.session.task, report)] if self.offer else []
+        sinks: list[Sink] = [_TilingOffer(context.session.task, report)] if self._offers(context) else []
         if self.images is not None:
             sinks.append(stack.enter_context(ImagesFile(self.images)))
         if self.video is not None:

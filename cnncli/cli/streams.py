@@ -14,6 +14,7 @@ from cnncli.errors import InterruptedRunError
 from cnncli.io.lines import write_all
 
 STDOUT = 1
+LISTED = "\n  "
 
 
 def fill_missing_streams() -> None:
@@ -64,11 +65,15 @@ def own_stderr() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into an error that unwinds the run, so that files are closed whole."""
     exit_codes = {signal.SIGINT: 130, signal.SIGTERM: 143}
+    raised: list[InterruptedRunError] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         for name in exit_codes:  # a second signal ends the process at once
             signal.signal(name, signal.SIG_DFL)
-        raise InterruptedRunError("interrupted; a run with --records goes on with --resume", exit_codes[number])
+        raised.append(
+            InterruptedRunError("interrupted; a run with --records goes on with --resume", exit_codes[number])
+        )
+        raise raised[0]
 
     previous = {}
     for number in exit_codes:
@@ -76,16 +81,22 @@ def interruptible() -> Iterator[None]:
             previous[number] = signal.signal(number, interrupt)
     try:
         yield
+        if raised:  # and lost: where a signal meets a destructor or a callback, Python drops what it raises
+            raise raised[0]
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def say(message: str) -> None:
-    """One line to the user, on standard error; names keep the line whole whatever they contain."""
+    """One line to the user, on standard error; names keep the line whole whatever they contain.
+
+    A break and two spaces begin a line of a list that we show ourselves.
+    """
     if sys.stderr is not None:  # None where the process was started without one; print would turn to standard output
         with contextlib.suppress(OSError, ValueError):
-            print(f"cnncli: {printable(message)}", file=sys.stderr)
+            lines = [printable(line) for line in message.split(LISTED)]
+            print("cnncli: " + LISTED.join(lines), file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -34,7 +34,7 @@ def train(
         ),
     ],
     data: Annotated[
-        str, typer.Argument(metavar="[DATA]", help="Folder or file of examples, see below.", show_default=False)
+        str, typer.Argument(metavar="DATA", help="Folder of examples, see above.", show_default=False)
     ] = "",
     backbone: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, _learning("--epochs", "-e", help="Times through the data (default: 20).")] = None,
     batch_size: Annotated[
-        str, _learning("--batch-size", "-b", help="Examples of a step, over all processes; auto: the task's own.")
+        str, _learning("--batch-size", "-b", help="Examples of a batch, over all processes; auto: the task's own.")
     ] = "auto",
     accumulate: Annotated[int, _learning(help="Batches of a step, for what does not fit at once.")] = 1,
     lr: Annotated[float | None, _learning(help="Learning rate at its highest (default: the task's own).")] = None,
@@ -127,9 +127,10 @@ def train(
     cnncli train denoise clean_photos/ --head unet --set sigma=0:55
     torchrun --nproc-per-node 4 -m cnncli train classify photos/ --backbone resnet50
 
-    DATA is a folder per class (classify), a COCO json with its photos (detect), images/ and masks/ (segment), a folder
-    of clean photos (denoise), or a folder per person (verify-face). The run's folder gets best and last weights,
-    metrics.jsonl, curves.png and examples.png; --resume goes on after any interruption.
+    DATA is a folder with a folder per class (classify; or a CSV or IDX files), photos with a COCO json (detect; or
+    landmarks.csv), images/ and masks/ (segment), clean photos (denoise), or a folder per person (verify-face); the
+    README's table has every layout, and a wrong one is answered with the right ones. The run's folder gets best and
+    last weights, metrics.jsonl, curves.png and examples.png; --resume goes on after any interruption.
     """
     from cnncli.train.config import TrainConfig
 
@@ -140,9 +141,9 @@ def train(
     if not data:
         raise UsageError(f"train {task}: name the folder of examples; see 'cnncli train --help'")
     config = TrainConfig(
-        task=task, data=data, out=out or Path("runs") / _name(data), backbone=_known(backbone), head=head,
+        task=task, data=str(Path(data)), out=out or Path("runs") / _name(data), backbone=_known(backbone), head=head,
         pretrained=pretrained, update_statistics=update_statistics, freeze=freeze, unfreeze_at=unfreeze_at,
-        epochs=epochs or 20, lr=lr,
+        epochs=20 if epochs is None else epochs, lr=lr,
         backbone_rate=backbone_rate, schedule=schedule, warmup=warmup, optimizer=optimizer, weight_decay=weight_decay,
         clip=clip, batch_size=count_or_auto("--batch-size", batch_size), accumulate=accumulate, ema=ema,
         label_smoothing=label_smoothing, mixup=mixup, augment=augment, val=_part_or_folder(val), patience=patience,
@@ -219,7 +220,9 @@ def _mnist1d(out: Path, data: str, epochs: int | None, seed: int, overwrite: boo
         raise UsageError(f"{MNIST1D} makes its own data; leave {printable(data)} out")
     from cnncli.train.mnist1d import EPOCHS, experiment
 
-    result = experiment(out, epochs or EPOCHS, seed, overwrite, (lambda message: None) if quiet else say)
+    result = experiment(
+        out, EPOCHS if epochs is None else epochs, seed, overwrite, (lambda message: None) if quiet else say
+    )
     print_out(json.dumps(result))
     return 0
 

@@ -74,6 +74,7 @@ class Detect(BaseTask):
                 f"--tile: {self.model.name} finds the points of one object, in the whole photo; leave it out"
             )
         self.columns = ("detections",)
+        self._has_points = "points" in self.model.outputs
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Detections]:
         height, width = image.shape[:2]
@@ -99,6 +100,8 @@ class Detect(BaseTask):
         """Suppression over the boxes of all views: corner boxes (N, 4) in the photo, scores and classes (N,)."""
         corners = np.clip(corners, 0, np.array([width, height, width, height], np.float32))
         inside = areas(corners) > 0  # the others lie in the padding
+        if self._has_points:
+            inside[:] = True  # one point has no area
         corners, scores, classes = corners[inside], scores[inside], classes[inside]
         kept = suppress_per_class(corners, scores, classes, self.options.iou)[: self.options.max_det]
         if self.options.single and len(kept):

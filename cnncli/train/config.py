@@ -100,6 +100,8 @@ class TrainConfig:
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed {self.seed}: give a number from 0 to 4294967295")
         self._check_reals()
+        if self.resume and self.overwrite:
+            raise UsageError("--resume and --overwrite contradict each other; give one of them")
         if self.unfreeze_at is not None and not self.freeze:
             raise UsageError("--unfreeze-at ends what --freeze begins; give that too")
 

@@ -101,7 +101,7 @@ def _reported(path: Path) -> Iterator[BinaryIO]:
         with write_atomically(path) as file:
             yield file
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        reason = getattr(error, "strerror", None) or "the disk may be full"
         raise OutputError(f"{path}: can't be written ({reason}); go on with --resume") from error
 
 

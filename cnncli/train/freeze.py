@@ -26,7 +26,9 @@ def _parts(network: nn.Module, which: str) -> list[list[nn.Parameter]]:
     backbone = getattr(network, "backbone", None)
     if which == ALL or which.isdigit():
         if backbone is None:
-            raise UsageError(f"--freeze {which}: this network has no backbone; name parameters, see 'models show'")
+            raise UsageError(
+                f"--freeze {which}: this network has no backbone; give beginnings of its parameters' names"
+            )
         if which == ALL:
             return [list(backbone.parameters())]
         stages = stages_of(backbone)

@@ -91,10 +91,10 @@ def _divided(found: list[tuple[str, str]], config: TrainConfig, notify: Notify) 
     part = config.val if isinstance(config.val, float) else 0.2
     keys = [looks[path].digest for path, _ in found]
     train, val = divided(keys, [label for _, label in found], part, config.seed)
-    lone = set(classes) - {found[index][1] for index in train}
+    lone = set(classes) - ({found[index][1] for index in train} & {found[index][1] for index in val})
     if lone:
         raise UsageError(
-            f"{config.data}: {', '.join(sorted(lone)[:5])} has too few photos to learn from; give 2 or more"
+            f"{config.data}: {', '.join(sorted(lone)[:5])} has too few photos; 2 or more different ones are needed"
         )
     return LabelledSet(classes, _numbered(found, train, classes), _numbered(found, val, classes))
 

@@ -5,6 +5,7 @@ function of the step; so the state is the network, the optimizer and the number 
 """
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -106,6 +107,8 @@ class Trainer:
             figures = self._train(epoch)
             trained = time.monotonic() - started
             figures |= {f"val_{name}": value for name, value in self.validate().items()}
+            if not math.isfinite(figures["val_loss"]):
+                raise self._diverged(f"after epoch {epoch}")
             is_best = self.standing.accept(epoch, figures, self.recipe.best)
             speed = len(self._order) * self._order.batch_size / trained
             yield EpochReport(epoch, figures, is_best, time.monotonic() - started, speed)
@@ -183,11 +186,14 @@ class Trainer:
         if self.fabric.device.type != "cpu" and not last and (step + 1) % LOOK_EVERY:
             return
         if not torch.isfinite(loss_sum):
-            lr = self.optimizer.param_groups[0]["lr"]
-            raise TrainingError(
-                f"the loss is no longer a number (epoch {epoch}, step {step + 1}, learning rate {lr:.2g}); try a "
-                "smaller --lr, --clip 1, or --precision fp32"
-            )
+            raise self._diverged(f"epoch {epoch}, step {step + 1}")
+
+    def _diverged(self, place: str) -> TrainingError:
+        lr = self.optimizer.param_groups[0]["lr"]
+        return TrainingError(
+            f"the loss is no longer a number ({place}, learning rate {lr:.2g}); try a smaller --lr, --clip 1, or "
+            "--precision fp32"
+        )
 
     def _freeze_for(self, epoch: int) -> None:
         thawed = self.config.unfreeze_at is not None and epoch >= self.config.unfreeze_at

@@ -63,6 +63,8 @@ NETWORKS = {"convolutional": convolutional, "fully connected": fully_connected}
 
 def experiment(out: Path, epochs: int, seed: int, overwrite: bool, notify: Notify) -> dict[str, Any]:
     """Train both, write their figures and curves into a folder, and return the last test errors in percent."""
+    if epochs < 1:
+        raise UsageError(f"--epochs {epochs}: give at least 1")
     if (out / "curves.png").exists() and not overwrite:
         raise UsageError(f"{out}: holds an experiment already; name another folder by --out, or use --overwrite")
     signals = _signals()

@@ -41,12 +41,14 @@ def draw_curves(figures: Sequence[dict[str, Any]], best: tuple[str, str]) -> np.
     losses.set(title="loss", xlabel="epoch")
     values = [entry[f"val_{best[0]}"] for entry in figures]
     scores.plot(epochs, values, "o-", ms=3, color="tab:green", label="validation")
-    place = int(np.argmax(values) if best[1] == "max" else np.argmin(values))
+    sign = 1 if best[1] == "max" else -1
+    place = max(range(len(values)), key=lambda n: (sign * values[n], -figures[n]["val_loss"]))
     scores.plot(epochs[place], values[place], "*", ms=14, color="tab:red", label=f"best: {values[place]:.4g}")
     scores.set(title=best[0], xlabel="epoch")
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         axes.legend()
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return pixels_of(figure)
 

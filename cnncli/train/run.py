@@ -17,7 +17,7 @@ from cnncli.io.weights import ModelInfo, load_weights, save_weights
 from cnncli.nn.assemble import FromPixels
 from cnncli.nn.checkpoint import graph_of, load_model, tensors_of
 from cnncli.train.batches import VALIDATION, Seeded
-from cnncli.train.config import TrainConfig
+from cnncli.train.config import FROM_HERE, TrainConfig
 from cnncli.train.devices import is_first_process, open_fabric
 from cnncli.train.folder import BEST, CURVES, EXAMPLES, LAST, RunFolder
 from cnncli.train.loop import EpochReport, Progress, Trainer
@@ -41,6 +41,7 @@ class TrainingRun:
         self.recipe = self._recipe()
         self.trainer = Trainer(self.recipe, self._network(state is None), self.fabric, self.notify, progress)
         if state is not None:
+            self._check_data(state)
             self.trainer.restore(state)
         elif is_first_process():
             self.folder.begin()
@@ -73,6 +74,9 @@ class TrainingRun:
                     f"{self.fabric.device}: out of memory with {size} examples; choose a smaller --batch-size (and "
                     "--accumulate), --size or --backbone, then go on with --overwrite"
                 ) from error
+            if self.config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                reason = str(error).partition("\n")[0]
+                raise UsageError(f"--compile: this network can't be compiled here ({reason}); leave it out") from error
             raise
 
     def finish(self) -> dict[str, Any]:
@@ -114,7 +118,22 @@ class TrainingRun:
         if fresh and self.recipe.pretrained is not None:
             found, count = start_from(network, self.recipe.pretrained)
             self.notify(f"starting from {self.recipe.pretrained}: {found} of {count} tensors")
+        elif fresh and self.config.pretrained == FROM_HERE:
+            self.notify(f"starting from random numbers: there are no weights for {self.recipe.info.backbone} here")
         return network
+
+    def _data(self) -> dict[str, Any]:
+        """What a run must find again to go on: classes in their order, and how many examples."""
+        recipe = self.recipe
+        return {"classes": list(recipe.info.classes), "train": len(recipe.train), "val": len(recipe.val)}
+
+    def _check_data(self, state: dict[str, Any]) -> None:
+        if state["data"] != self._data():
+            earlier = state["data"]
+            raise UsageError(
+                f"--resume: {self.config.data} has changed: it had {len(earlier['classes'])} classes, "
+                f"{earlier['train']} examples to train on and {earlier['val']} to validate; restore it, or begin again with --overwrite"
+            )
 
     def _keep(self, report: EpochReport) -> None:
         """Weights, figures and pictures of an epoch, and last of all the state to go on from."""
@@ -131,7 +150,7 @@ class TrainingRun:
             for name, value in report.figures.items():
                 self._board.add_scalar(name, value, report.epoch)
             self._board.flush()
-        self.folder.write_state(self.trainer.state())
+        self.folder.write_state({**self.trainer.state(), "data": self._data()})
 
     def _measured(self, report: EpochReport) -> ModelInfo:
         name = self.recipe.best[0]

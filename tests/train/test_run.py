@@ -93,7 +93,7 @@ def test_refuses_to_go_on_with_nothing(make_config) -> None:
 
 def test_says_when_the_loss_is_no_number(make_config, tmp_path: Path) -> None:
     run = begin(make_config(lr=1e30, warmup=0.0, optimizer="sgd"))
-    with pytest.raises(TrainingError, match=r"the loss is no longer a number \(epoch \d, step \d"):
+    with pytest.raises(TrainingError, match=r"the loss is no longer a number \((after epoch \d|epoch \d, step \d)"):
         list(run.epochs())
 
 
@@ -175,3 +175,12 @@ def test_trained_weights_answer_like_the_validation(make_config, tmp_path: Path)
         right += answer.classes[0].index == label
     assert 100 * right / len(held.labels) == pytest.approx(result["top1"])
     assert isinstance(run.trainer, Trainer)
+
+
+def test_refuses_to_go_on_with_other_data(make_config, classes_folder: Path) -> None:
+    """The same number of photos under another name would give the answers other names."""
+    epochs = begin(make_config(epochs=3)).epochs()
+    next(epochs)
+    (classes_folder / "red").rename(classes_folder / "apple")
+    with pytest.raises(UsageError, match="has changed: it had 3 classes, 24 examples"):
+        begin(make_config(epochs=3, resume=True))
