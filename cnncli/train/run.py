@@ -130,9 +130,9 @@ class TrainingRun:
     def _check_data(self, state: dict[str, Any]) -> None:
         if state["data"] != self._data():
             earlier = state["data"]
+            had = f"{len(earlier['classes'])} classes, {earlier['train']} examples to train on, {earlier['val']} to validate"
             raise UsageError(
-                f"--resume: {self.config.data} has changed: it had {len(earlier['classes'])} classes, "
-                f"{earlier['train']} examples to train on and {earlier['val']} to validate; restore it, or begin again with --overwrite"
+                f"--resume: {self.config.data} has changed: it had {had}; restore it, or begin again with --overwrite"
             )
 
     def _keep(self, report: EpochReport) -> None:
