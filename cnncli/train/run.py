@@ -130,7 +130,7 @@ class TrainingRun:
     def _check_data(self, state: dict[str, Any]) -> None:
         if state["data"] != self._data():
             earlier = state["data"]
-            had = f"{len(earlier['classes'])} classes, {earlier['train']} examples to train on, {earlier['val']} to validate"
+            had = f"{len(earlier['classes'])} classes, {earlier['train']} + {earlier['val']} examples"
             raise UsageError(
                 f"--resume: {self.config.data} has changed: it had {had}; restore it, or begin again with --overwrite"
             )
