@@ -31,6 +31,8 @@ class RecordFile:
             os.ftruncate(self._descriptor, 0)
 
     def _lock(self) -> None:
+        if not self.path.is_file():  # /dev/stdout, /dev/full, a pipe: of everybody
+            return
         try:
             import fcntl
         except ImportError:  # Windows

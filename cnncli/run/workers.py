@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+FINISHING = 2.0  # seconds that a pool waits for jobs under way when it is closed
 Job = Callable[[], Any]
 
 
@@ -55,11 +56,15 @@ class WorkerPool:
         return keys
 
     def close(self) -> None:
-        """Let the threads end after the jobs they are at; waiting jobs are dropped."""
+        """Let the threads end after the jobs they are at; waiting jobs are dropped.
+
+        Waits a moment for these: a process that ends while a picture is being written leaves half a file behind.
+        """
         with self._condition:
             self._closed = True
             self._jobs.clear()
             self._condition.notify_all()
+            self._condition.wait_for(lambda: all(worker.key is None for worker in self._workers), FINISHING)
 
     def _start_worker(self) -> None:
         worker = _Worker()
@@ -84,4 +89,6 @@ class WorkerPool:
                 if worker.abandoned:
                     return
                 worker.key = worker.since = None
+                if self._closed:
+                    self._condition.notify_all()
             self._report(key, outcome)
