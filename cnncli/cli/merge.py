@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnncli.errors import OutputError, UsageError
+from cnncli.errors import UsageError
 
 
 def merge_command(
@@ -17,7 +17,7 @@ def merge_command(
 
     Proves that no input is missing or there twice, and that all shards were made with the same model and options.
     """
-    from cnncli.io.atomic import write_atomically
+    from cnncli.io.atomic import output_file
     from cnncli.io.lines import to_line, write_all
     from cnncli.run.merge import merge
     from cnncli.run.outputs import check_folder
@@ -31,10 +31,7 @@ def merge_command(
         raise UsageError(f"{out}: is one of the shards, which are never overwritten; choose another place")
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists; use --overwrite")
-    try:
-        with write_atomically(out) as file:
-            for record in merge(files):
-                file.write(to_line(record))
-    except OSError as error:
-        raise OutputError(f"{out}: can't be written ({error.strerror})") from error
+    with output_file(out) as file:
+        for record in merge(files):
+            file.write(to_line(record))
     return 0
