@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cnncli.errors import OutputError, UsageError
+from cnncli.errors import UsageError
 from cnncli.imaging.faces import DISTANCES
-from cnncli.io.atomic import write_atomically
+from cnncli.io.atomic import output_file
 
 FOLDS = 10
 FALSE_ACCEPT_RATES = (1e-2, 1e-3)
@@ -156,11 +156,8 @@ def calibrate(
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
-    try:
-        with write_atomically(path) as file:
-            file.write(json.dumps({"kind": KIND, **asdict(calibration)}, indent=2).encode() + b"\n")
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror})") from error
+    with output_file(path) as file:
+        file.write(json.dumps({"kind": KIND, **asdict(calibration)}, indent=2).encode() + b"\n")
 
 
 def read_calibration(path: Path) -> Calibration:

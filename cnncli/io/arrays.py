@@ -7,8 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cnncli.errors import OutputError
-from cnncli.io.atomic import write_atomically
+from cnncli.io.atomic import output_file
 
 HEADER = 128  # bytes, a multiple of 64 as the format asks for; room for any shape
 
@@ -50,10 +49,7 @@ class RowWriter:
 @contextmanager
 def row_writer(path: Path) -> Iterator[RowWriter]:
     """A `.npy` file of shape (rows, F) that appears when the block ends well."""
-    try:
-        with write_atomically(path) as file:
-            writer = RowWriter(file)
-            yield writer
-            writer.finish()
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror or error})") from error
+    with output_file(path) as file:
+        writer = RowWriter(file)
+        yield writer
+        writer.finish()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from cnncli.errors import OutputError
+
 
 @contextlib.contextmanager
 def write_atomically(path: Path) -> Iterator[BinaryIO]:
@@ -31,6 +33,24 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def output_file(path: Path, way_out: str = "") -> Iterator[BinaryIO]:
+    """The same; OutputError, which ends with the way out, where the file or what the block does can't be written."""
+    try:
+        with write_atomically(path) as file:
+            yield file
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror or error}){way_out}") from error
+
+
+def make_folders(path: Path) -> None:
+    """A folder and those above it. OutputError where they can't be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be made ({error.strerror})") from error
 
 
 def _is_special(path: Path) -> bool:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnncli.errors import OutputError, WeightsError
-from cnncli.io.atomic import write_atomically
+from cnncli.errors import WeightsError
+from cnncli.io.atomic import output_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,11 +116,8 @@ def save_weights(path: Path, info: ModelInfo, tensors: Mapping[str, "np.ndarray"
     metadata = {"cnncli": json.dumps(entries, ensure_ascii=False), "check": "0" * 64}
     if graph is not None:
         metadata["graph"] = base64.b64encode(graph).decode()
-    try:
-        with write_atomically(path) as file:
-            file.writelines(_with_check(save(dict(tensors), metadata)))
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror})") from error
+    with output_file(path) as file:
+        file.writelines(_with_check(save(dict(tensors), metadata)))
 
 
 def _with_check(content: bytes) -> tuple[bytes, bytes, memoryview]:

@@ -6,6 +6,7 @@ training each gives what its loss takes.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,20 +30,20 @@ SURE = 20.0  # logit of a score of 1 in float32
 LEAST_HULL = 0.01  # of the input's side: the least side of the box around points
 
 
-class Detector(nn.Module):
+class Detector(nn.Module, ABC):
     """What all share: `forward` answers in evaluation and is `raw` in training."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         raw = self.raw(x)
         return raw if self.training else self.decode(*raw)
 
+    @abstractmethod
     def raw(self, x: Tensor) -> tuple[Tensor, ...]:
         """Of a normalised RGB batch (N, 3, S, S), what the loss takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """The answer, of what `raw` gives."""
-        raise NotImplementedError
 
 
 class EfficientDet(Detector):
@@ -64,31 +65,27 @@ class EfficientDet(Detector):
         return class_logits, box_codes
 
 
-class GridDetector(Detector):
-    """Redmon et al. 2016: raw are the boxes and classes of each cell, see `nn.heads.grid`."""
+class CoarseDetector(Detector):
+    """A head on the coarsest map alone, which sees the whole photo; raw is what it gives."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
 
-    def raw(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def raw(self, x: Tensor) -> tuple[Tensor, ...]:
         return self.head(self.backbone(x)[-1])
+
+
+class GridDetector(CoarseDetector):
+    """Redmon et al. 2016: raw are the boxes and classes of each cell, see `nn.heads.grid`."""
 
     def decode(self, boxes: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         return decode_grid(boxes, classes)
 
 
-class Localizer(Detector):
+class Localizer(CoarseDetector):
     """The class of the photo's one object, or nothing, and its box; raw: logits (N, classes + 1) and boxes (N, 4)."""
-
-    def __init__(self, backbone: nn.Module, head: nn.Module):
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def raw(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head(self.backbone(x)[-1])
 
     def decode(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """The score of the likeliest class; none for the others, and none at all where that is "nothing"."""
@@ -99,16 +96,8 @@ class Localizer(Detector):
         return torch.logit(scores, eps=LEAST_SCORE), whole_codes(boxes[..., :2], boxes[..., 2:])
 
 
-class Landmarks(Detector):
+class Landmarks(CoarseDetector):
     """Points of the photo's one object: raw are points (N, K, 2) in parts of the input's side, a third output too."""
-
-    def __init__(self, backbone: nn.Module, head: nn.Module):
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def raw(self, x: Tensor) -> tuple[Tensor]:
-        return (self.head(self.backbone(x)[-1]),)
 
     def decode(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         points = points.float()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnncli.errors import OutputError
-from cnncli.io.atomic import write_atomically
+from cnncli.io.atomic import output_file
 from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture, encode
 from cnncli.results.detect import Detection, Detections
@@ -89,11 +89,8 @@ class ImagesFile:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
             return
-        try:
-            with write_atomically(self._path) as file:
-                file.write(json.dumps({"images": self._images}).encode())
-        except OSError as failure:
-            raise OutputError(f"{self._path}: can't be written ({failure.strerror})") from failure
+        with output_file(self._path) as file:
+            file.write(json.dumps({"images": self._images}).encode())
 
 
 class VideoFrames:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.config import Shard
-from cnncli.errors import OutputError, UsageError
-from cnncli.io.atomic import write_atomically
+from cnncli.errors import UsageError
+from cnncli.io.atomic import make_folders, output_file
 from cnncli.io.images import Photo
 from cnncli.io.lines import write_all
 from cnncli.io.pictures import WRITTEN_FORMATS, Picture, can_write, encode
@@ -281,17 +281,11 @@ def _refuse_input(target: Path, source: Input) -> None:
 
 def write_below(path: Path, content: bytes) -> None:
     """Write a file and the folders above it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path.parent}: can't be made ({error.strerror})") from error
+    make_folders(path.parent)
     write_file(path, content)
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    try:
-        with write_atomically(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror}); the run can go on with --resume") from error
+    with output_file(path, "; the run can go on with --resume") as file:
+        file.write(content)

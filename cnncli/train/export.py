@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from cnncli.errors import OutputError
-from cnncli.io.atomic import write_atomically
+from cnncli.io.atomic import output_file
 from cnncli.io.weights import Weights, load_weights, save_weights
 from cnncli.nn.checkpoint import graph_of, load_model
 from cnncli.train.parity import check_parity
@@ -23,7 +22,8 @@ def export_weights(path: Path, out: Path | None) -> tuple[Path, float]:
     difference = check_parity(model, weights.info, graph, weights.tensors)
     target = out or path
     if target.suffix == ".onnx":
-        _write(target, self_contained(weights, graph))
+        with output_file(target) as file:
+            file.write(self_contained(weights, graph))
     else:
         save_weights(target, weights.info, weights.tensors, graph)
     return target, difference
@@ -42,11 +42,3 @@ def self_contained(weights: Weights, graph: bytes) -> bytes:
     onnx.helper.set_model_props(model, stated)
     onnx.checker.check_model(model)
     return model.SerializeToString()
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with write_atomically(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror})") from error

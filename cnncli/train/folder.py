@@ -3,20 +3,19 @@
 `resume.pt` is written last of an epoch, so that whatever stops a run, it goes on from the last whole epoch.
 """
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from cnncli.errors import OutputError, UsageError
-from cnncli.io.atomic import write_atomically
+from cnncli.io.atomic import make_folders, output_file
 from cnncli.train.config import TrainConfig
 
 OPTIONS, FIGURES, STATE = "options.json", "metrics.jsonl", "resume.pt"
 BEST, LAST = "best.safetensors", "last.safetensors"
+GO_ON = "; go on with --resume"
 CURVES, EXAMPLES = "curves.png", "examples.png"
 
 
@@ -49,13 +48,13 @@ class RunFolder:
 
     def begin(self) -> None:
         """Write the options of a new run; figures and state of an earlier one go."""
+        make_folders(self.path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             for name in (STATE, FIGURES, BEST, LAST, CURVES, EXAMPLES):
                 (self.path / name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{self.path}: can't be written ({error.strerror})") from error
-        self._write(OPTIONS, json.dumps(self.config.as_dict(), indent=2).encode() + b"\n")
+        self.write(OPTIONS, json.dumps(self.config.as_dict(), indent=2).encode() + b"\n")
 
     def _state(self) -> dict[str, Any] | None:
         earlier = _read_json(self.path / OPTIONS)
@@ -77,32 +76,18 @@ class RunFolder:
     def write_figures(self, figures: dict[str, Any]) -> None:
         """Add an epoch's line; the file is written anew, so that lines of an unfinished epoch never stay."""
         self.figures.append(figures)
-        self._write(FIGURES, "".join(json.dumps(entry) + "\n" for entry in self.figures).encode())
+        self.write(FIGURES, "".join(json.dumps(entry) + "\n" for entry in self.figures).encode())
 
     def write_state(self, state: dict[str, Any]) -> None:
-        with self._file(STATE) as file:
-            torch.save(state, file)
+        with output_file(self.path / STATE, GO_ON) as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # what torch makes of a write that fails
+                raise OSError("the disk may be full") from error
 
-    def write_picture(self, name: str, content: bytes) -> None:
-        self._write(name, content)
-
-    def _write(self, name: str, content: bytes) -> None:
-        with self._file(name) as file:
+    def write(self, name: str, content: bytes) -> None:
+        with output_file(self.path / name, GO_ON) as file:
             file.write(content)
-
-    def _file(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
-        return _reported(self.path / name)
-
-
-@contextlib.contextmanager
-def _reported(path: Path) -> Iterator[BinaryIO]:
-    """An atomic file whose errors are OutputErrors that say how to go on."""
-    try:
-        with write_atomically(path) as file:
-            yield file
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-        reason = getattr(error, "strerror", None) or "the disk may be full"
-        raise OutputError(f"{path}: can't be written ({reason}); go on with --resume") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnncli.errors import OutputError, UsageError
-from cnncli.io.atomic import write_atomically
+from cnncli.errors import UsageError
+from cnncli.io.atomic import make_folders, output_file
 from cnncli.io.pictures import Picture, encode
 from cnncli.train.recipe import Notify
 
@@ -130,14 +130,11 @@ def _measure(network: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def _write(out: Path, curves: list[Curve]) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with write_atomically(out / "metrics.json") as file:
-            file.write(json.dumps([asdict(curve) for curve in curves]).encode() + b"\n")
-        with write_atomically(out / "curves.png") as file:
-            file.write(encode(Picture(draw(curves)), ".png"))
-    except OSError as error:
-        raise OutputError(f"{out}: can't be written ({error.strerror})") from error
+    make_folders(out)
+    with output_file(out / "metrics.json") as file:
+        file.write(json.dumps([asdict(curve) for curve in curves]).encode() + b"\n")
+    with output_file(out / "curves.png") as file:
+        file.write(encode(Picture(draw(curves)), ".png"))
 
 
 def draw(curves: list[Curve]) -> np.ndarray:

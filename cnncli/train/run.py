@@ -144,8 +144,8 @@ class TrainingRun:
             save_weights(self.folder.path / BEST, info, tensors, None)
         self.folder.write_figures({"epoch": report.epoch, **report.figures, "seconds": round(report.seconds, 3),
                                    "images_per_second": round(report.images_per_second, 2)})  # fmt: skip
-        self.folder.write_picture(CURVES, encode(Picture(draw_curves(self.folder.figures, self.recipe.best)), ".png"))
-        self.folder.write_picture(EXAMPLES, encode(Picture(self._examples()), ".png"))
+        self.folder.write(CURVES, encode(Picture(draw_curves(self.folder.figures, self.recipe.best)), ".png"))
+        self.folder.write(EXAMPLES, encode(Picture(self._examples()), ".png"))
         if self._board is not None:
             for name, value in report.figures.items():
                 self._board.add_scalar(name, value, report.epoch)

@@ -43,11 +43,11 @@ class LocalizeHead(nn.Module):
 
 
 class LandmarkHead(nn.Module):
-    """A map (N, C, H, W) to points (N, K, 2), x and y in parts of the input's side."""
+    """A map (N, C, H, W) to points (N, K, 2), x and y in parts of the input's side, as a tuple of one."""
 
     def __init__(self, in_channels: int, points: int):
         super().__init__()
         self.place = PlaceHead(in_channels, 2 * points)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.unflatten(self.place(x), 1, (-1, 2)) + 0.5
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (torch.unflatten(self.place(x), 1, (-1, 2)) + 0.5,)
