@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "tests" / "photos"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited where a shell runs the tests in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 DATA = Path(os.environ.get("CNNCLI_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 

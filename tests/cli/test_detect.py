@@ -262,11 +262,6 @@ def test_refuses_to_replace_its_own_video(cnncli, video: Path) -> None:
     assert video.read_bytes() == before
 
 
-def obey_interrupts() -> None:
-    """Tests run in a shell's background inherit that SIGINT is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("on_error", ["skip", "fail"])
 def test_leaves_no_part_of_a_damaged_video(on_error: str, cnncli, video: Path, tmp_path: Path) -> None:
     video.write_bytes(video.read_bytes()[: video.stat().st_size * 2 // 3])
@@ -284,7 +279,7 @@ def test_leaves_no_part_of_a_video_when_interrupted(video: Path, tmp_path: Path)
     writer.release()
     command = [sys.executable, "-m", "cnncli", "detect", str(long), "--out", "annotated.avi"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=obey_interrupts, **quiet)
+    process = subprocess.Popen(command, cwd=tmp_path, **quiet)
     end = time.monotonic() + 60
     while not list(tmp_path.glob(".cnncli-*")) and time.monotonic() < end:
         time.sleep(0.05)
