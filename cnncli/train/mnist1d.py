@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnncli.errors import UsageError
+from cnncli.imaging.figures import figure_of, pixels_of
 from cnncli.io.atomic import make_folders, output_file
 from cnncli.io.pictures import Picture, encode
 from cnncli.train.recipe import Notify
@@ -26,6 +27,7 @@ LENGTHS = (40, 19, 9, 4)  # of the signal: floor((n - 3) / 2) + 1
 CLASSES = 10
 EPOCHS, BATCH, LR, MOMENTUM = 100, 100, 0.01, 0.9  # ibid.: 100,000 steps without momentum end at the same errors
 HALVED_EVERY = 50  # epochs
+PICTURE = (10, 4)  # inches
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,7 @@ def _write(out: Path, curves: list[Curve]) -> None:
 
 def draw(curves: list[Curve]) -> np.ndarray:
     """Errors in training and test over the epochs, a panel for each network: uint8 RGB."""
-    from cnncli.train.pictures import figure_of, pixels_of
-
-    figure = figure_of()
+    figure = figure_of(*PICTURE)
     panels = figure.subplots(1, len(curves), sharey=True)
     for axes, curve in zip(panels, curves, strict=True):
         epochs = range(1, len(curve.test_error) + 1)

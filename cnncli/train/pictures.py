@@ -6,34 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from cnncli.imaging.figures import figure_of, pixels_of
 from cnncli.imaging.geometry import resize
 
 CELL = 224  # px, the long side of an example in the grid
 GAP = 6
-FIGURE_SIZE, DPI = (10, 4), 100  # inches, dots an inch
-
-
-def figure_of() -> Any:
-    """An empty figure; matplotlib is imported here alone, for it takes half a second."""
-    from matplotlib.figure import Figure
-
-    return Figure(FIGURE_SIZE, dpi=DPI, layout="constrained")
-
-
-def pixels_of(figure: Any) -> np.ndarray:
-    """A figure as uint8 RGB (H, W, 3), drawn without a screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+CURVES = (10, 4)  # inches
 
 
 def draw_curves(figures: Sequence[dict[str, Any]], best: tuple[str, str]) -> np.ndarray:
     """Losses beside the figure that decides, over the epochs: uint8 RGB."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = figure_of()
+    figure = figure_of(*CURVES)
     losses, scores = figure.subplots(1, 2)
     epochs = [entry["epoch"] for entry in figures]
     losses.plot(epochs, [entry["loss"] for entry in figures], "o-", ms=3, label="training")
