@@ -13,8 +13,8 @@ FLOORS = {
     "imaging": 1, "io": 1,
     "nn": 2,
     "tasks": 3, "engine": 3,
-    "run": 4, "train": 4, "explain": 4,
-    "evaluate": 5,
+    "run": 4, "train": 4, "viewer": 4,
+    "evaluate": 5, "explain": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
 PACKAGE = ROOT / "cnncli"

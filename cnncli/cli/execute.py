@@ -116,8 +116,12 @@ def execute(
     manners: Manners,
     addition: Addition = Addition(),  # noqa: B008 (it holds nothing)
     sources: Any = None,
+    opened: Callable[[Callable[[str], None]], Any] | None = None,
 ) -> int:
-    """Run a task over the inputs and report; the exit code. `sources` are used in the place of those of the words."""
+    """Run a task over the inputs and report; the exit code.
+
+    `sources` are used in the place of those of the words, and the session that `opened` gives in that of the task's.
+    """
     from cnncli.engine.device import available_cpus
     from cnncli.run.items import peek_count
     from cnncli.run.session import GPU_PAYS_FROM, open_session
@@ -125,7 +129,7 @@ def execute(
     sources = sources or find_sources(words, inputs, [*filter(None, [output.out_dir]), *addition.places])
     expected = peek_count(sources, max(GPU_PAYS_FROM + 1, available_cpus()))
     notify = (lambda message: None) if manners.quiet else say
-    session = open_session(task, options, engine, expected, notify)
+    session = opened(notify) if opened else open_session(task, options, engine, expected, notify)
     if manners.verbose:
         say(_description(session))
     context = RunContext(session, sources, output, run)

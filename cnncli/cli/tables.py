@@ -14,6 +14,7 @@ from cnncli.cli.streams import printable
 from cnncli.results.classify import Classification, Embedding
 from cnncli.results.denoise import Denoised
 from cnncli.results.detect import Detection, Detections
+from cnncli.results.explain import Explanation
 from cnncli.results.record import Record
 from cnncli.results.segment import Instance, Segmentation
 from cnncli.results.sobel import Gradient
@@ -125,6 +126,8 @@ def _summary(record: Record, result: Any) -> Text:
         return Text(f"noise level {result.sigma:.1f}{_quality(record)}{_written(record)}")
     if isinstance(result, Gradient):
         return Text(f"{result.least:g} to {result.most:g}, mean {result.mean:.4g}{_written(record)}")
+    if isinstance(result, Explanation):
+        return Text(f"{printable(result.summary)}{_written(record)}")
     return Text(str(result))
 
 

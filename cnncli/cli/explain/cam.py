@@ -1,0 +1,31 @@
+"""`cnncli explain cam`."""
+
+from typing import Annotated
+
+from cnncli.cli.explain.shared import Label, Layer, explain, look
+from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, with_shared_options
+from cnncli.config import EngineConfig, RunConfig
+
+
+@with_shared_options
+def cam(
+    engine: EngineConfig,
+    inputs_as: InputOptions,
+    output: OutputOptions,
+    run: RunConfig,
+    manners: Manners,
+    inputs: Inputs = [],  # noqa: B006 (Typer copies it)
+    label: Label = None,
+    layer: Layer = None,
+    variant: Annotated[str, look(help="grad-cam (default) or grad-cam++.")] = "grad-cam",
+) -> int:
+    """Where is the evidence? Grad-CAM: the maps of a late layer, weighted by how much they raise the answer.
+
+    \b
+    cnncli explain cam cat.jpg --out heat.png
+    cnncli explain cam cat.jpg --label "tiger cat" --variant grad-cam++ --out heat.png
+    cnncli explain cam -r photos/ --out-dir heat/ > heat.jsonl
+    """
+    from cnncli.explain.cam import Cam
+
+    return explain(Cam(layer, label, variant), inputs, engine, inputs_as, output, run, manners)
