@@ -24,6 +24,7 @@ class ModelEntry:
 
     task: str
     summary: str
+    macs: int  # multiply-adds for an input of its recipe's size
 
 
 TASKS: dict[str, TaskEntry] = {
@@ -171,16 +172,28 @@ BACKBONES: dict[str, str] = {
 }
 
 MODELS: dict[str, ModelEntry] = {
-    "efficientnet_lite2": ModelEntry("classify", "EfficientNet-Lite2, 260 px, 1000 ImageNet classes (default)"),
-    "efficientnet_lite0": ModelEntry("classify", "EfficientNet-Lite0, 224 px, 1000 ImageNet classes (fast)"),
-    "efficientdet_lite2": ModelEntry("detect", "EfficientDet-Lite2, 448 px, 80 COCO classes (default)"),
-    "efficientdet_lite0": ModelEntry("detect", "EfficientDet-Lite0, 320 px, 80 COCO classes (fast)"),
-    "deeplabv3_mobilenetv2": ModelEntry("segment", "DeepLabv3 on MobileNetV2, 513 px, 21 VOC classes (default)"),
-    "u2netp": ModelEntry("foreground", "U2-Netp, 320 px, the main object (default of segment --foreground)"),
-    "ffdnet_color": ModelEntry("denoise", "FFDNet for colour photos, any size, noise levels 0 to 75 (default)"),
-    "yunet": ModelEntry("find-face", "YuNet, any size, faces and five points of each (default)"),
-    "sface": ModelEntry("embed-face", "SFace, 112 px aligned faces, cosine distance (default)"),
-    "dlib_resnet29": ModelEntry("embed-face", "dlib's ResNet-29, 150 px aligned faces, euclidean distance"),
+    "efficientnet_lite2": ModelEntry(
+        "classify", "EfficientNet-Lite2, 260 px, 1000 ImageNet classes (default)", 859_736_272
+    ),
+    "efficientnet_lite0": ModelEntry(
+        "classify", "EfficientNet-Lite0, 224 px, 1000 ImageNet classes (fast)", 385_187_552
+    ),
+    "efficientdet_lite2": ModelEntry("detect", "EfficientDet-Lite2, 448 px, 80 COCO classes (default)", 3_371_304_384),
+    "efficientdet_lite0": ModelEntry("detect", "EfficientDet-Lite0, 320 px, 80 COCO classes (fast)", 973_589_696),
+    "deeplabv3_mobilenetv2": ModelEntry(
+        "segment", "DeepLabv3 on MobileNetV2, 513 px, 21 VOC classes (default)", 8_825_853_632
+    ),
+    "u2netp": ModelEntry(
+        "foreground", "U2-Netp, 320 px, the main object (default of segment --foreground)", 19_756_089_600
+    ),
+    "ffdnet_color": ModelEntry(
+        "denoise", "FFDNet for colour photos, any size, noise levels 0 to 75 (default)", 871_464_960
+    ),
+    "yunet": ModelEntry("find-face", "YuNet, any size, faces and five points of each (default)", 86_056_000),
+    "sface": ModelEntry("embed-face", "SFace, 112 px aligned faces, cosine distance (default)", 574_138_880),
+    "dlib_resnet29": ModelEntry(
+        "embed-face", "dlib's ResNet-29, 150 px aligned faces, euclidean distance", 270_854_144
+    ),
 }
 
 

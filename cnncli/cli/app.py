@@ -43,6 +43,7 @@ COMMANDS = {
 GROUPS = {
     "eval": Command("cnncli.cli.evaluate:app", "Measure a model on labelled data."),
     "bench": Command("cnncli.cli.bench:app", "Measure how fast a task runs here."),
+    "models": Command("cnncli.cli.models:app", "What networks there are, and what each is made of."),
     "explain": Command("cnncli.cli.explain.app:app", "Look inside a network: heat maps, filters, patches, dreams."),
     "weights": Command("cnncli.cli.weights:app", "List, check, find and fetch models."),
 }

@@ -9,6 +9,7 @@ Nothing here unpickles anything.
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import struct
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the metadata; a file from a later format is refused with a clear sentence
 CHECK = re.compile(rb'"check":"([^"]{64})"')  # SHA-256 of the header with zeros in this place
+STATISTICS = ("running_mean", "running_var")  # of batch norm: gathered, not learned
 HEADER_STEP = 8  # bytes: tensors start at a multiple, as in the safetensors library
 HEADER_LIMIT = 100_000_000  # bytes, as in the safetensors library
 
@@ -87,6 +89,15 @@ def load_weights(path: Path) -> Weights:
     if payload != stated:
         raise WeightsError(f"{path}: damaged, its tensors don't match the hash in its header; copy or pull it again")
     return Weights(path, info, whole, tensors, graph)
+
+
+def parameter_count(path: Path) -> int:
+    """How many numbers of a weights file were learned: all but the statistics of batch norm. Reads the header alone."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        names = [name for name in file.keys() if not name.endswith(STATISTICS)]  # noqa: SIM118 (no mapping)
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
 def file_hashes(path: Path) -> tuple[str, str]:

@@ -67,22 +67,26 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Nearest:
-    """`size` cells resized to `given` ones without interpolation."""
+    """`size` cells resized to `given` ones without interpolation; `scale`: cells read for one, where it was stated."""
 
     size: int
     given: int
+    scale: float | None = None
 
     def read(self, first: np.ndarray, last: np.ndarray) -> Range:
-        return first * self.size // self.given, last * self.size // self.given
+        if self.scale is None:
+            return first * self.size // self.given, last * self.size // self.given
+        return np.floor(first * self.scale).astype(int), np.floor(last * self.scale).astype(int)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """`size` cells resized to `given` ones by linear interpolation."""
+    """`size` cells resized to `given` ones by linear interpolation; `scale` as of Nearest."""
 
     size: int
     given: int
     align_corners: bool
+    scale: float | None = None
 
     def read(self, first: np.ndarray, last: np.ndarray) -> Range:
         return np.floor(self._place(first)).astype(int), np.ceil(self._place(last)).astype(int)
@@ -90,7 +94,7 @@ class Linear:
     def _place(self, cell: np.ndarray) -> np.ndarray:
         if self.align_corners:
             return cell * (self.size - 1) / max(1, self.given - 1)
-        return (cell + 0.5) * (self.size / self.given) - 0.5
+        return (cell + 0.5) * (self.scale or self.size / self.given) - 0.5
 
 
 @dataclass(frozen=True)

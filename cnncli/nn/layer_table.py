@@ -28,6 +28,8 @@ KINDS = {
     "pixel_unshuffle": "pixel unshuffle",
 }
 FURTHER_KINDS = {
+    "_adaptive_avg_pool2d": "adaptive mean pool",  # that changes nothing
+    "hardtanh": "ReLU6",
     "native_batch_norm": "batch norm",
     "native_group_norm": "group norm",
     "relu": "ReLU",

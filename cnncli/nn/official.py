@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,15 @@ def find(name: str) -> OfficialWeights:
         choices = ", ".join(f"{network}.{entry}" for entry in entries)
         raise UsageError(f"{network} has no classification weights '{member}'; choose {choices}")
     return _entry(name, network, entries[member])
+
+
+def entries() -> Iterator[tuple[OfficialWeights, int, int]]:
+    """All of torchvision's classification weights, with the parameters and multiply-adds that it states."""
+    for network in torchvision.models.list_models(module=torchvision.models):
+        for weights in torchvision.models.get_model_weights(network):  # each once, without the alias DEFAULT
+            if weights.meta["categories"]:
+                entry = _entry(f"{network}.{weights.name}", network, weights)
+                yield entry, weights.meta["num_params"], round(weights.meta["_ops"] * 1e9)
 
 
 def _entry(name: str, network: str, weights: torchvision.models.WeightsEnum) -> OfficialWeights:

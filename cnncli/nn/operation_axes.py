@@ -95,12 +95,19 @@ def _adaptive(arguments: Sequence[Any], taken: Shape, given: Shape) -> Axes:
 
 
 def _nearest(arguments: Sequence[Any], taken: Shape, given: Shape) -> Axes:
-    return Nearest(taken[-2], given[-2]), Nearest(taken[-1], given[-1])
+    rows, columns = _scales(arguments[2:])
+    return Nearest(taken[-2], given[-2], rows), Nearest(taken[-1], given[-1], columns)
 
 
 def _bilinear(arguments: Sequence[Any], taken: Shape, given: Shape) -> Axes:
-    corners = bool(arguments[2])
-    return Linear(taken[-2], given[-2], corners), Linear(taken[-1], given[-1], corners)
+    corners, (rows, columns) = bool(arguments[2]), _scales(arguments[3:])
+    return Linear(taken[-2], given[-2], corners, rows), Linear(taken[-1], given[-1], corners, columns)
+
+
+def _scales(stated: Sequence[Any]) -> tuple[float | None, float | None]:
+    """Cells read for one of the output: the inverse of the factors that a layer was given in the place of a size."""
+    rows, columns = (1 / factor if factor else None for factor in (*stated, None, None)[:2])
+    return rows, columns
 
 
 def _shuffled(arguments: Sequence[Any], taken: Shape, given: Shape) -> Axes:

@@ -43,13 +43,13 @@ def receptive_fields(operations: Sequence[Operation], numbers: Iterable[int]) ->
 def window(operations: Sequence[Operation], number: int, cell: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """Rows (first, last) and columns (first, last) of the input that one cell (row, column) of a map reads.
 
-    Cells of padding anywhere on the way read nothing.
+    Cells of padding anywhere on the way read nothing; a range of nothing is (0, -1).
     """
     found = []
     for axis in (0, 1):
         place = np.array([cell[axis]])
         first, last = _back(operations, number, axis, (place, place), clipped=True)
-        found.append((int(first[0]), int(last[0])))
+        found.append((int(first[0]), int(last[0])) if first[0] <= last[0] else (0, -1))
     return tuple(found)
 
 
