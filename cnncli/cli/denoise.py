@@ -50,7 +50,10 @@ def denoise(
         _answer(help="Work in squares of this many pixels, joined without seams (default: 1024, over 1.5 megapixels)."),
     ] = None,
     tile_overlap: Annotated[
-        int | None, _answer(help="Pixels that a tile shares with the next (default: 64, at most half of the tile).")
+        int | None,
+        _answer(
+            help="Pixels that a tile shares with the next (default: 64, or what the network sees; at most half of the tile)."
+        ),
     ] = None,
     add_noise: Annotated[
         float | None, _answer(help="Make a noisy copy in place of a clean one: Gaussian noise of this level of 255.")

@@ -158,7 +158,9 @@ def verify_face(
     threshold: Annotated[
         str | None, typer.Option(help="Largest distance of the same person, or @FILE; without it, the model's own.")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="cosine, euclidean or euclidean_l2; else the model's.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="cosine, euclidean, euclidean_l2 or manhattan; else the model's.")
+    ] = None,
     which: Annotated[str, typer.Option(help="Of several faces in a photo: best, largest or all.")] = "best",
 ) -> int:
     """How often faces are told apart rightly, on pairs that are known to be the same person's or not.

@@ -56,9 +56,13 @@ def segment(
         bool, _answer("--foreground", help="A soft matte of the main object, whatever it is, in place of classes.")
     ] = False,
     instances: Annotated[
-        bool, _answer("--instances", help="Tell objects of a class apart, by the boxes of a detector.")
+        bool,
+        _answer(
+            "--instances",
+            help="Tell objects of a class apart, by the boxes of a detector; networks that learned it do anyway.",
+        ),
     ] = False,
-    conf: Annotated[float, _answer(help="With --instances: least score of a box (default: 0.25).")] = 0.25,
+    conf: Annotated[float, _answer(help="Least score of an object that is told apart (default: 0.25).")] = 0.25,
     scale: Annotated[
         int | None,
         _answer(help="Long side of the network's input in pixels (default: 513): more shows smaller things."),

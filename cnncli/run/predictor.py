@@ -53,7 +53,7 @@ class Predictor:
         self._task_options = self._options(
             **{name: _typed(value, fields[name].type) for name, value in options.items()}
         )
-        if not getattr(self._task_options, "for_one_photo", True):
+        if not self._task_options.for_one_photo:
             raise UsageError(f"{task}: this compares photos with others; a Predictor looks at each alone")
         self._session: Session | None = None
 

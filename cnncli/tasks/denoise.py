@@ -16,7 +16,7 @@ from cnncli.io.pictures import Picture
 from cnncli.io.stored import decode_stored
 from cnncli.io.weights import ModelInfo
 from cnncli.results.denoise import Denoised
-from cnncli.tasks.base import BaseTask, Outputs, Request, finite
+from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 
 WHOLE_UP_TO = 1_500_000  # pixels: of a larger photo the network's maps, 100 bytes a pixel each, would fill the memory
 TILE, OVERLAP = 1024, 64  # px; FFDNet sees 24 px around a pixel, so tiles agree in the middle of the overlap
@@ -31,7 +31,7 @@ SAMPLE_TYPES = ("uint8", "uint16", "float32", "float64")
 
 
 @dataclass(frozen=True)
-class DenoiseOptions:
+class DenoiseOptions(Options):
     """`sigma` is the noise level of 255, None: estimated. `strength` is the part of the noise that is removed.
 
     `tile` and `tile_overlap` (None: 64 or what the network needs, at most half of the tile) are in px; without `tile`

@@ -14,7 +14,7 @@ from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.detect import Detection, Detections
-from cnncli.tasks.base import BaseTask, Outputs, Request, finite
+from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
 MOST_OF_ALL_VIEWS = 20_000  # candidates of a photo and its tiles: suppression takes time by their square
@@ -22,7 +22,7 @@ CUT_MARGIN = 0.02  # of a tile's side: a box that ends this near to its inner ed
 
 
 @dataclass(frozen=True)
-class DetectOptions:
+class DetectOptions(Options):
     """Scores from `conf`, overlaps up to `iou`, at most `max_det` boxes; `classes` limits the answer to these names.
 
     `single`: only the most salient object. `tile` (px of the photo, None for none) also looks at overlapping squares

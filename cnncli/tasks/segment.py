@@ -15,7 +15,7 @@ from cnncli.io.pictures import INDEXED_ENDINGS, WRITTEN_FORMATS, Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.detect import Detections
 from cnncli.results.segment import LEARNED, Instance, Segment, Segmentation
-from cnncli.tasks.base import BaseTask, Outputs, Request, finite
+from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.detect import Detect, DetectOptions
 from cnncli.tasks.labels import class_indices, class_labels
 
@@ -32,7 +32,7 @@ VOC_NAMES = {  # of COCO's classes, which the detector knows
 
 
 @dataclass(frozen=True)
-class SegmentOptions:
+class SegmentOptions(Options):
     """`classes` limits the answer to these names. `scale`: long side of the network's input in px (None: the model's).
 
     `scales` are factors of it and `flip` a mirrored copy, over which the answer is averaged. `instances` also tells

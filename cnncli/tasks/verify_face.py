@@ -18,7 +18,7 @@ from cnncli.io.images import Photo
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.verify_face import Face, FaceMatch, PhotoFaces
-from cnncli.tasks.base import BaseTask, Outputs, Request, finite
+from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 
 LANDMARKS, EMBED, PAIR, GALLERY = "landmarks", "embed", "pair", "gallery"
 MODES = (LANDMARKS, EMBED, PAIR, GALLERY)
@@ -39,7 +39,7 @@ COSINE_TO_L2 = 2.0  # |a - b|² = 2 (1 - cos) of vectors of length 1
 
 
 @dataclass(frozen=True)
-class FaceOptions:
+class FaceOptions(Options):
     """`conf`: least score of a face (None: 0.6 to find, 0.8 to compare faces). `mode`: only find them (landmarks),
     embed them, or compare them in pairs or with a gallery.
 
