@@ -52,7 +52,8 @@ def denoise(
     tile_overlap: Annotated[
         int | None,
         _answer(
-            help="Pixels that a tile shares with the next (default: 64, or what the network sees; at most half of the tile)."
+            help="Pixels that a tile shares with the next (default: 64, or what the network sees; half of the tile "
+            "at most)."
         ),
     ] = None,
     add_noise: Annotated[

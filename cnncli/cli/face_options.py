@@ -73,8 +73,8 @@ def judging_options(
     metric: Annotated[
         str | None,
         _answer(
-            help="Distance: cosine (default of sface), euclidean (default of dlib_resnet29), euclidean_l2 (of embeddings "
-            "scaled to length 1) or manhattan (of networks trained as siamese); without it the model's own."
+            help="Distance: cosine (default of sface), euclidean (default of dlib_resnet29), euclidean_l2 (of "
+            "embeddings scaled to length 1) or manhattan (of networks trained as siamese); without it the model's own."
         ),
     ] = None,
     which: Annotated[
