@@ -37,6 +37,7 @@ COMMANDS = {
     "sobel": Command("cnncli.cli.sobel:sobel", "Where are the edges? Derivatives of a photo."),
     "train": Command("cnncli.cli.train:train", "Train a network of the course on your own images."),
     "export": Command("cnncli.cli.export:export", "Write the ONNX graph of a weights file."),
+    "gallery": Command("cnncli.cli.gallery:gallery_command", "Look at the records of a run in a web page."),
     "merge": Command("cnncli.cli.merge:merge_command", "Join the records of shards, in order."),
     "schema": Command("cnncli.cli.schema:schema_command", "The JSON Schema of a task's record."),
 }
