@@ -1,6 +1,7 @@
 """Figures of heat maps: the photo beside them, titles, a scale of colours for each."""
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from cnncli.imaging.figures import figure_of, pixels_of
 
 PANEL = 4.0  # inches, the long side of a photo
 MARGINS = (0.75, 0.8)  # inches beside and above each
+DRAWING = threading.Lock()  # matplotlib's fonts and colours are shared by all figures
 VEIL = 0.55  # opacity of heat over the photo
 
 

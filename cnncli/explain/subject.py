@@ -43,7 +43,7 @@ class Subject:
 
     def normalised(self, pixels: np.ndarray) -> Tensor:
         """From the input as a task makes it, (H, W, C), to what the network computes with, (1, C, H, W)."""
-        images = torch.from_numpy(np.ascontiguousarray(pixels))[None].to(self.device)
+        images = torch.from_numpy(np.array(pixels))[None].to(self.device)
         return (images.permute(0, 3, 1, 2).float() - self._model.mean) / self._model.std
 
     def pixels(self, images: Tensor) -> np.ndarray:
@@ -73,6 +73,11 @@ class Subject:
         return self.answer.score(self.outputs(images), target)
 
     # -- layers
+
+    def without_numbers(self) -> nn.Module:
+        """The network anew, to be traced."""
+        with torch.device("meta"):
+            return build(self.info)
 
     def operations(self, size: Size) -> list[Operation]:
         """All that the network computes for an input of `size`."""
@@ -128,15 +133,9 @@ class Subject:
 
 @functools.lru_cache(16)
 def _operations(subject: Subject, size: Size) -> list[Operation]:
-    return trace(fresh_network(subject.weights), (len(subject.info.mean), *size))
+    return trace(subject.without_numbers(), (len(subject.info.mean), *size))
 
 
 @functools.lru_cache(16)
 def _table(subject: Subject, size: Size) -> LayerTable:
-    return layer_table(fresh_network(subject.weights), (len(subject.info.mean), *size))
-
-
-def fresh_network(weights: Weights) -> nn.Module:
-    """The network of a weights file without its numbers."""
-    with torch.device("meta"):
-        return build(weights.info)
+    return layer_table(subject.without_numbers(), (len(subject.info.mean), *size))

@@ -1,6 +1,5 @@
 """Looking inside a network as a task: the pipeline, its records and its pictures serve it as they serve the others."""
 
-import threading
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -8,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnncli.errors import InputError
+from cnncli.explain.layout import DRAWING
 from cnncli.explain.method import FOUND, Method
 from cnncli.explain.subject import Subject
 from cnncli.io.images import Photo
@@ -16,7 +16,6 @@ from cnncli.results.explain import Explanation
 from cnncli.tasks.base import BaseTask, Outputs, Request
 
 LOOK = "explain"  # the engine that runs the method
-DRAWING = threading.Lock()  # matplotlib's fonts and colours are shared by all figures
 
 
 class ExplainTask(BaseTask):
