@@ -42,7 +42,7 @@ def heat_figure(title: str, source: str, view: View, panels: Sequence[Panel]) ->
     figure = figure_of(columns * size[0], rows * size[1])
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     figure.suptitle(plain(title))
-    _photo(axes[0], view, source)
+    draw_photo(axes[0], view, source)
     for place, panel in zip(axes[1:], panels, strict=False):
         _heat(figure, place, view, panel)
     for place in axes:
@@ -50,7 +50,8 @@ def heat_figure(title: str, source: str, view: View, panels: Sequence[Panel]) ->
     return pixels_of(figure)
 
 
-def _photo(place: Any, view: View, source: str) -> None:
+def draw_photo(place: Any, view: View, source: str) -> None:
+    """The photo on some axes, what the network sees of it framed."""
     from matplotlib.patches import Rectangle
 
     place.imshow(view.picture)

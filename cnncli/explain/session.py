@@ -13,7 +13,7 @@ from cnncli.engine.torch_engine import usable_device
 from cnncli.errors import DeviceError, UsageError
 from cnncli.explain.method import Method, MethodEngine
 from cnncli.explain.subject import Subject
-from cnncli.explain.task import LOOK, ExplainTask
+from cnncli.explain.task import LOOK, RESULT_KEY, ExplainTask
 from cnncli.io.store import model_path
 from cnncli.io.weights import Weights, load_weights
 from cnncli.results.record import Run
@@ -70,24 +70,20 @@ def _device(config: EngineConfig, notify: Notify) -> torch.device:
 def open_explanation(method: Method, config: EngineConfig, notify: Notify, subject: Subject | None = None) -> Session:
     """A session that gives an Explanation of each photo. UsageError where the method can't explain the model."""
     subject = subject or open_subject(config, notify)
-    inner, engines, further = _asking(subject.weights, config)
+    inner, engines, further = asking(subject.weights, config)
     task = ExplainTask(inner, subject.info.task, method, subject)
     digest = options_digest(method, further=further)
-    place = str(subject.device)
-    run = Run(
-        f"explain-{method.name}",
-        subject.info.name,
-        subject.weights.sha256,
-        "torch",
-        place,
-        digest,
-        task.result_key,
-        further,
-    )
+    run = run_of(f"explain-{method.name}", subject, digest, further)
     return Session(task, {**engines, LOOK: MethodEngine(subject, method.look)}, run, "fp32")
 
 
-def _asking(weights: Weights, config: EngineConfig) -> tuple[Any, dict[str, Any], dict[str, tuple[str, str]]]:
+def run_of(name: str, subject: Subject, digest: str, further: dict[str, tuple[str, str]]) -> Run:
+    """What all records of a way of looking share."""
+    model, sha256 = subject.info.name, subject.weights.sha256
+    return Run(name, model, sha256, "torch", str(subject.device), digest, RESULT_KEY, further)
+
+
+def asking(weights: Weights, config: EngineConfig) -> tuple[Any, dict[str, Any], dict[str, tuple[str, str]]]:
     """The task that makes the network's input, and the engines and names of models that it asks before."""
     role = weights.info.task
     name, options = ASKED_BY[role]

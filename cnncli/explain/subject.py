@@ -112,7 +112,10 @@ class Subject:
             raise UsageError(
                 f"--layer {number}: {self.info.name} has layers 1 to {len(layers)}; see 'cnncli models show'"
             )
-        return layers[number - 1].name
+        layer = layers[number - 1]
+        if not layer.name:
+            raise UsageError(f"--layer {number}: a step of {self.info.name} itself ({layer.kind}); choose another")
+        return layer.name
 
     def last_map(self, size: Size) -> str:
         """The layer that gives the last map before its cells are summed up; of the backbone, but in a classifier."""

@@ -16,13 +16,14 @@ from cnncli.results.explain import Explanation
 from cnncli.tasks.base import BaseTask, Outputs, Request
 
 LOOK = "explain"  # the engine that runs the method
+RESULT_KEY = "explanation"
 
 
 class ExplainTask(BaseTask):
     """A method on what the task `inner` would ask its network of the `role` first."""
 
-    result_key = "explanation"
-    columns = ("explanation",)
+    result_key = RESULT_KEY
+    columns: tuple[str, ...] = (RESULT_KEY,)
     name: ClassVar[str] = "explain"
     picture_suffix: ClassVar[str] = ".png"
 
@@ -33,22 +34,11 @@ class ExplainTask(BaseTask):
         self.subject = subject
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Explanation]:
-        seen = yield from self._seen(image)
+        seen = yield from first_input(self.inner, self.role, image)
         arrays = (yield Request(LOOK, seen))[FOUND]
         if isinstance(arrays, InputError):
             raise arrays
         return Explanation(*self.method.describe(self.subject, arrays), seen, arrays)
-
-    def _seen(self, image: np.ndarray) -> Generator[Request, Outputs, np.ndarray]:
-        """The input of the network; other networks that come first are asked as ever (faces are found)."""
-        asking = self.inner.analyse(image)
-        try:
-            request = next(asking)
-            while request.model != self.role:
-                request = asking.send((yield request))
-        except StopIteration:
-            raise InputError("there is nothing in it to look at: no face was found") from None
-        return request.array
 
     def draw(self, photo: Photo, result: Explanation, suffix: str) -> Picture:
         with DRAWING:
@@ -56,3 +46,15 @@ class ExplainTask(BaseTask):
 
     def release(self, result: Explanation) -> Explanation:
         return replace(result, seen=None, arrays={})
+
+
+def first_input(inner: Any, role: str, image: np.ndarray) -> Generator[Request, Outputs, np.ndarray]:
+    """What a task would ask its network of the `role` first; other networks before it are asked as ever (for faces)."""
+    asking = inner.analyse(image)
+    try:
+        request = next(asking)
+        while request.model != role:
+            request = asking.send((yield request))
+    except StopIteration:
+        raise InputError("there is nothing in it to look at: no face was found") from None
+    return request.array

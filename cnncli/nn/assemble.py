@@ -63,6 +63,10 @@ class FromPixels(nn.Module):
     Denoisers take float32 (N, H, W, 4), RGB in 0..1 and the noise level, with a mean of 0 and a std of 1.
     """
 
+    mean: Tensor
+    std: Tensor
+    model: nn.Module
+
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
         self.model = model

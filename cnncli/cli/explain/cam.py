@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from cnncli.cli.explain.shared import Label, Layer, explain, look
+from cnncli.cli.explain.shared import Label, Layer, LookConfig, explain, look
 from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, with_shared_options
-from cnncli.config import EngineConfig, RunConfig
+from cnncli.config import RunConfig
 
 
 @with_shared_options
 def cam(
-    engine: EngineConfig,
+    engine: LookConfig,
     inputs_as: InputOptions,
     output: OutputOptions,
     run: RunConfig,

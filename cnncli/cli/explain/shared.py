@@ -1,13 +1,51 @@
 """What the commands of `explain` share: options, and the run of a method over photos."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from cnncli.cli.execute import execute
-from cnncli.cli.options import InputOptions, Manners, OutputOptions, options
+from cnncli.cli.options import (
+    MODEL,
+    PROVIDERS,
+    InputOptions,
+    Manners,
+    OutputOptions,
+    complete_model,
+    count_or_auto,
+    options,
+)
 from cnncli.config import EngineConfig, RunConfig
 
 look = options("Look")
+_model = options(MODEL)
+
+
+@dataclass(frozen=True)
+class LookConfig(EngineConfig):
+    """Where a network that is looked into runs: always in torch, in fp32."""
+
+
+def look_options(
+    model: Annotated[
+        str | None,
+        _model(
+            "--model",
+            "-m",
+            help="Model by name; see 'cnncli models list' (default: that of classify).",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    weights: Annotated[Path | None, _model(help="Weights file to use instead of a model by name.")] = None,
+    device: Annotated[
+        str, _model("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: a GPU where there is one.")
+    ] = "auto",
+    threads: Annotated[str, _model(help="Threads of inference; auto: all cores.")] = "auto",
+) -> LookConfig:
+    return LookConfig(model, weights, device, threads=count_or_auto("--threads", threads))
+
+
+PROVIDERS[LookConfig] = look_options
 
 Layer = Annotated[
     str | None,
@@ -42,14 +80,15 @@ def explain(
 
 def write_picture(path: Path, pixels: Any) -> None:
     """Write a picture (H, W, 3) that no photo belongs to, to a file or, as PNG, to standard output ("-")."""
+    from cnncli.io.atomic import output_file
     from cnncli.io.lines import write_all
     from cnncli.io.pictures import Picture, encode
-    from cnncli.run.outputs import write_file
 
     if str(path) == "-":
         write_all(1, encode(Picture(pixels), ".png"), "standard output")
     else:
-        write_file(path, encode(Picture(pixels), path.suffix))
+        with output_file(path) as file:
+            file.write(encode(Picture(pixels), path.suffix))
 
 
 def check_picture(path: Path, overwrite: bool) -> None:
