@@ -116,6 +116,9 @@ HEADS: dict[str, dict[str, str]] = {
     },
 }
 
+# Ways of looking inside a network that give a record for each photo: commands of `explain`.
+EXPLANATIONS = ("cam", "occlusion", "saliency", "activations", "deconv", "shift")
+
 # How each task is trained: a class of `train.recipes`.
 RECIPES: dict[str, str] = {
     "verify-face": "cnncli.train.recipes.verify_face:VerifyFaceRecipe",

@@ -35,14 +35,16 @@ _OPTIONAL: dict[str, Any] = {
 def schema(task: str) -> dict[str, Any]:
     """JSON Schema (2020-12) of the record of a task, every optional key included.
 
-    The task's part stands beside its results, in the module of its name.
+    The task's part stands beside its results, in the module of its name; ways of looking ("explain-cam") share one.
     """
-    own = importlib.import_module(f"cnncli.results.{task.replace('-', '_')}")
+    name, _, way = task.partition("explain-")
+    own = importlib.import_module(f"cnncli.results.{'explain' if way else name.replace('-', '_')}")
+    part = own.schema_of(way) if way else own.SCHEMA
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"cnncli.{task}/1",
         "type": "object",
-        "properties": {**_HEAD, "schema": {"const": f"cnncli.{task}/1"}, **_OPTIONAL, **own.SCHEMA},
+        "properties": {**_HEAD, "schema": {"const": f"cnncli.{task}/1"}, **_OPTIONAL, **part},
         "required": list(_HEAD),
         "anyOf": own.EITHER,
         "additionalProperties": False,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnncli.catalog import EXPLANATIONS
 from cnncli.imaging.overlay import numbered_colour
 
 NO_FACE = "no face"
@@ -225,7 +226,18 @@ def _matches(record: dict[str, Any], colours: Colours) -> Found:
     return Found(tuple(views), "distance", marks, words, objects=len(known))
 
 
+def explanation(record: dict[str, Any], colours: Colours) -> Found:
+    """The picture of what was found, which has the photo in it, or the photo alone."""
+    found = record["explanation"]
+    label = found.get("label")
+    marks = (Mark(label, found.get("score"), colours.of(label)),) if label is not None else ()
+    output = record.get("output")
+    view = View(output, result=True) if output else View(record["file"])
+    return Found((view,), "score", marks, (), note=found.get("layer"), objects=len(marks))
+
+
 DESCRIBERS = {
+    **{f"explain-{way}": Describer("score", explanation, "output") for way in EXPLANATIONS},
     "classify": Describer("score", classes),
     "detect": Describer("score", detections),
     "segment": Describer("share", segments),

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cnncli.catalog import TASKS
+from cnncli.catalog import EXPLANATIONS, TASKS
 from cnncli.errors import UsageError
 
 STDIN = "-"
 RECORD_START = b'{"schema": "cnncli.'  # of every line that a run writes
-TASK_OF_SCHEMA = {f"cnncli.{task}/1": task for task in TASKS}
+TASK_OF_SCHEMA = {f"cnncli.{task}/1": task for task in (*TASKS, *(f"explain-{way}" for way in EXPLANATIONS))}
 Tell = Callable[[str], None]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cnncli.catalog import TASKS
+from cnncli.catalog import EXPLANATIONS, TASKS
 from cnncli.imaging.draw import PALETTE
 from cnncli.viewer.entries import DESCRIBERS, Colours, Found
 from tests.viewer.conftest import FACE, box, failed, record
@@ -21,7 +21,7 @@ def marks(found: Found) -> list[tuple[str | None, float | None]]:
 
 
 def test_every_task_has_a_description() -> None:
-    assert DESCRIBERS.keys() == set(TASKS)
+    assert DESCRIBERS.keys() == {*TASKS, *(f"explain-{way}" for way in EXPLANATIONS)}
 
 
 def test_classify_is_found_by_its_best_label_and_searched_by_all() -> None:
@@ -117,3 +117,20 @@ def test_failures_and_skipped_inputs_have_no_result(task: str) -> None:
     entry = found(task, failed(task, "a.jpg", "damaged"))
     assert entry.marks == () and [view.file for view in entry.views] == ["a.jpg"]
     assert found(task, record(task, "a.jpg", skipped=True)).note == "skipped"
+
+
+def test_explanations_show_their_picture() -> None:
+    record = {
+        "file": "a.jpg",
+        "ok": True,
+        "output": "heat/a.png",
+        "explanation": {"label": "cat", "score": 0.5, "layer": "3"},
+    }
+    found = DESCRIBERS["explain-cam"].found(record, Colours())
+    assert [(view.file, view.result) for view in found.views] == [("heat/a.png", True)]
+    assert [(mark.label, mark.score) for mark in found.marks] == [("cat", 0.5)]
+    found = DESCRIBERS["explain-activations"].found(
+        {"file": "a.jpg", "ok": True, "explanation": {"layer": "3"}}, Colours()
+    )
+    assert [view.file for view in found.views] == ["a.jpg"]
+    assert (found.marks, found.note) == ((), "3")
