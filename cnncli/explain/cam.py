@@ -39,7 +39,8 @@ class Cam(Method):
     def look(self, subject: Subject, pixels: np.ndarray) -> Arrays:
         images = subject.normalised(pixels)
         target = subject.target(images, self.label)
-        path = self.path(subject, pixels)
+        size = images.shape[2], images.shape[3]
+        path = subject.layer(self.layer, size) if self.layer else subject.last_map(images, target)
         shape = _map_shape(subject, images, path)
         kind = getattr(package("pytorch_grad_cam"), VARIANTS[self.variant])
         with kind(model=_Evidence(subject, target), target_layers=[subject.network.get_submodule(path)]) as cam:
@@ -49,17 +50,14 @@ class Cam(Method):
             "index": np.array(target.index),
             "score": np.array(target.score),
             "cells": np.array(shape),
+            "layer": np.array(path),
         }
-
-    def path(self, subject: Subject, pixels: np.ndarray) -> str:
-        size = pixels.shape[0], pixels.shape[1]
-        return subject.layer(self.layer, size) if self.layer else subject.last_map(size)
 
     def describe(self, subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], str]:
         label, score = subject.answer.label_of(int(arrays["index"])), float(arrays["score"])
         row, column = np.unravel_index(int(arrays["heat"].argmax()), arrays["heat"].shape)
         size = arrays["heat"].shape
-        layer = subject.layer(self.layer, size) if self.layer else subject.last_map(size)
+        layer = str(arrays["layer"])
         entries = {
             "label": label,
             "index": int(arrays["index"]),

@@ -2,8 +2,11 @@
 
 import difflib
 import functools
-from collections.abc import Iterator
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ from cnncli.nn.layer_table import LayerTable, layer_table
 from cnncli.nn.tracing import Operation, trace
 
 Size = tuple[int, int]  # rows, columns
+BEFORE_HEADS = {"backbone", "neck"}  # what our networks call the parts that heads follow
 
 
 class Subject:
@@ -117,11 +121,30 @@ class Subject:
             raise UsageError(f"--layer {number}: a step of {self.info.name} itself ({layer.kind}); choose another")
         return layer.name
 
-    def last_map(self, size: Size) -> str:
-        """The layer that gives the last map before its cells are summed up; of the backbone, but in a classifier."""
-        maps = [op.module for op in self.operations(size) if len(op.shape) == 4 and min(op.shape[2:]) > 1 and op.module]
-        inside = [path for path in maps if path.startswith("backbone") and self.info.task != "classify"]
-        return (inside or maps)[-1]
+    def last_map(self, images: Tensor, target: Target) -> str:
+        """The last layer with places on which the evidence for a target hangs; of a detector at its object's size."""
+        paths = self._map_layers((images.shape[2], images.shape[3]))
+        given: dict[str, Tensor] = {}
+        handles = [self.network.get_submodule(path).register_forward_hook(_keeping(given, path)) for path in paths]
+        try:
+            evidence = self.evidence(images.detach().requires_grad_(True), target)
+        finally:
+            for handle in handles:
+                handle.remove()
+        slopes = torch.autograd.grad(evidence.sum(), [given[path] for path in paths], allow_unused=True)
+        leading = [path for path, slope in zip(paths, slopes, strict=True) if slope is not None and slope.any()]
+        return (leading or paths)[-1]
+
+    def _map_layers(self, size: Size) -> list[str]:
+        """Layers that run once and give maps of more than one cell, in their order; of heads only a classifier's."""
+        operations = self.operations(size)
+        steps = [path for path, _ in itertools.groupby(operations, lambda operation: operation.module)]
+        maps = {op.module for op in operations if len(op.shape) == 4 and min(op.shape[2:]) > 1}
+        leaves = {path for path, module in self.network.named_modules() if not list(module.children())}
+        once = {path for path, runs in Counter(steps).items() if runs == 1} & maps & leaves
+        parts = {name for name, _ in self.network.named_children()}
+        seen = parts & BEFORE_HEADS if self.info.task != "classify" and parts & BEFORE_HEADS else parts
+        return [path for path in steps if path in once and path.partition(".")[0] in seen]
 
     @contextmanager
     def watched(self, path: str) -> Iterator[list[Tensor]]:
@@ -132,6 +155,13 @@ class Subject:
             yield given
         finally:
             handle.remove()
+
+
+def _keeping(given: dict[str, Tensor], path: str) -> Callable[..., None]:
+    def keep(layer: nn.Module, taken: Any, out: Tensor) -> None:
+        given[path] = out
+
+    return keep
 
 
 @functools.lru_cache(16)
