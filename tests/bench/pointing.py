@@ -3,8 +3,8 @@
     python -m tests.bench.pointing FOLDER ANNOTATIONS.json [--count 20]
 
 The classifier (efficientnet_lite2) explains its own answer, on the first photos where that names an annotated
-category; the detector (efficientdet_lite0) its surest object's category, from a score of 0.3. Beside the shares stands the part of
-what the network sees that the boxes cover: what a map of equal heat everywhere would have.
+category; the detector (efficientdet_lite0) its surest object's category, from a score of 0.3. Beside the shares stands
+the part of what the network sees that the boxes cover: what a map of equal heat everywhere would have.
 """
 
 import argparse
