@@ -26,6 +26,13 @@ def classify(
     embed: Annotated[
         bool, _answer("--embed", help="Give the features in place of labels; with --out FILE.npy as an array (N, F).")
     ] = False,
+    decode: Annotated[
+        str,
+        _answer(
+            help="auto (default): JPEGs far larger than the network's input are decoded in a reduced size, which "
+            "moves scores by less than 0.01 on average; full: never."
+        ),
+    ] = "auto",
 ) -> int:
     """What is in the photo? The best labels and their scores.
 
@@ -38,6 +45,6 @@ def classify(
     from cnncli.tasks.classify import ClassifyOptions
 
     names = chosen_names("--classes", classes)
-    chosen = ClassifyOptions(top_k, names, read_names(labels) if labels else (), embed)
+    chosen = ClassifyOptions(top_k, names, read_names(labels) if labels else (), embed, decode)
     addition = Vectors(output.out, lambda result: result.features, NO_PICTURE) if embed else Addition()
     return execute("classify", chosen, inputs, engine, inputs_as, output, run, manners, addition)

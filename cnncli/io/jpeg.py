@@ -20,15 +20,20 @@ SCAN_LIMIT = 500  # as libjpeg-turbo's own tests: each scan takes a pass over al
 UNSUPPORTED = ("subsampling", "nsupported", "not implemented", "bogus", "bits per", "precision")
 
 
-def decode_jpeg(content: bytes, image: Image.Image) -> np.ndarray | None:
-    """Pixels of a JPEG that Pillow has opened as `image`; None where Pillow has to read it. Any damage is an error."""
+def decode_jpeg(content: bytes, image: Image.Image, least_side: int | None = None) -> np.ndarray | None:
+    """Pixels of a JPEG that Pillow has opened as `image`; None where Pillow has to read it. Any damage is an error.
+
+    With `least_side`, in RGB, at a half, quarter or eighth of its size, as long as no side falls below that.
+    """
     # counting bytes first: the pattern alone takes a tenth of the decoder's time, and holds Python's lock meanwhile
     if content.count(b"\xff\xda") > SCAN_LIMIT < sum(1 for _ in START_OF_SCAN.finditer(content)):
         raise InputError(f"made of more than {SCAN_LIMIT} scans, as no camera or program writes it")
     try:
         if image.mode == "CMYK":
             return _from_cmyk(simplejpeg.decode_jpeg(content, "CMYK", strict=True), image)
-        return simplejpeg.decode_jpeg(content, "RGB", strict=True)
+        least = least_side or 0
+        factor = 2 if least_side else 1
+        return simplejpeg.decode_jpeg(content, "RGB", min_height=least, min_width=least, min_factor=factor, strict=True)
     except ValueError as error:
         message = str(error)
         if any(word in message for word in UNSUPPORTED):

@@ -103,7 +103,7 @@ class Pipeline:
         """Load an image and take its task to the first request (in a worker)."""
         with flight.timed("decode"):
             photo = flight.item.load()
-        flight.size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        flight.size = photo.size
         flight.orientation = photo.orientation
         flight.photo = photo if self.finish else None
         flight.work = self.task.working_bytes(photo.pixels)
@@ -120,7 +120,7 @@ class Pipeline:
                 return step(flight.steps)
         except StopIteration as end:
             result = end.value
-        extra = self.finish(flight.item, flight.photo, result) if self.finish else {}
+        extra = self.finish(flight.item, flight.photo.whole(), result) if self.finish else {}
         return flight.outcome(result=self.task.release(result), extra=extra)
 
 

@@ -9,22 +9,28 @@ import numpy as np
 from cnncli.errors import UsageError
 from cnncli.imaging.draw import caption_lines
 from cnncli.imaging.geometry import resize_and_crop
-from cnncli.io.images import Photo
+from cnncli.io.images import Photo, decode, decode_reduced
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.classify import Classification, Embedding, Label
 from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
+DECODING = ("auto", "full")
+
 
 @dataclass(frozen=True)
 class ClassifyOptions(Options):
-    """`classes` limits the answer to these names; `labels` are other names, one for each class of the model."""
+    """`classes` limits the answer to these names; `labels` are other names, one for each class of the model.
+
+    `decode` "auto": JPEGs far larger than the network's input are decoded in a reduced size; "full": never.
+    """
 
     top_k: int = 5
     classes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     embed: bool = False
+    decode: str = "auto"
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -33,6 +39,8 @@ class ClassifyOptions(Options):
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise UsageError(f"--top-k {self.top_k}: at least 1 label is needed")
+        if self.decode not in DECODING:
+            raise UsageError(f"--decode {self.decode}: choose {' or '.join(DECODING)}")
 
 
 class Classify(BaseTask):
@@ -47,6 +55,12 @@ class Classify(BaseTask):
         self.labels = class_labels(self.model, options.labels)
         self.wanted = class_indices(self.labels, options.classes)
         self.columns = ("features",) if options.embed else _columns(min(options.top_k, len(self.wanted)))
+
+    def decode(self, content: bytes, max_pixels: int) -> Photo:
+        """The photo, no larger than the network's resize can tell."""
+        if self.options.decode == "full":
+            return decode(content, max_pixels)
+        return decode_reduced(content, max_pixels, self.model.recipe["resize"])
 
     def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Classification | Embedding]:
         outputs = yield Request("classify", self.prepare(image))
