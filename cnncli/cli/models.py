@@ -47,7 +47,7 @@ def list_models(
     if format not in LIST_FORMATS:
         raise UsageError(f"--format {format}: choose {', '.join(LIST_FORMATS[:-1])} or {LIST_FORMATS[-1]}")
     if backbones:
-        print_out(*BACKBONES)
+        print_out(*([json.dumps([*BACKBONES], indent=2)] if format == "json" else BACKBONES))
         return 0
     entries = [*here(), *(official() if pullable else ())]
     known = dict.fromkeys([*TASKS, *(entry["task"] for entry in entries)])
@@ -123,6 +123,21 @@ def show(
             f"--input {input}: {name} can't take it ({reason}); its own size is {own[1]}x{own[2]}"
         ) from error
     print_out(LAYER_WRITERS[format](Path(name).name, table))
+    return 0
+
+
+@app.command(cls=PageCommand)
+def labels(
+    name: Annotated[str, typer.Argument(help="A model or a weights file.", autocompletion=complete_network)],
+) -> int:
+    """Print the names of a model's classes, one a line, in the order of their numbers."""
+    from cnncli.io.store import SUFFIX, model_path
+    from cnncli.io.weights import read_info
+
+    info = read_info(Path(name) if name.endswith(SUFFIX) or "/" in name else model_path(name))
+    if not info.classes:
+        raise UsageError(f"{name}: is made for {info.task} and has no classes")
+    print_out(*info.classes)
     return 0
 
 

@@ -75,7 +75,9 @@ def pair(option: str, text: str) -> tuple[int, int]:
 def _input_size(text: str) -> tuple[int, ...]:
     parts = text.split("x")
     if len(parts) != 3 or not all(_is_whole(part) for part in parts):
-        raise UsageError(f"--input {text}: give channels x height x width, as 3x224x224")
+        raise UsageError(
+            f"--input {text}: give channels x height x width, as 3x224x224, of {MOST_DIGITS} digits at most"
+        )
     return tuple(int(part) for part in parts)
 
 

@@ -3,6 +3,7 @@
 `evidence` is what gradients are taken of (a logit, where there is one), `score` what people read (0 to 1).
 """
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from cnncli.errors import InputError, UsageError
 from cnncli.io.weights import ModelInfo
 
+MOST_NEAR = 3  # names that a wrong one may have been meant for
 Outputs = Mapping[str, Tensor]  # by the names of the model's outputs, the batch axis first
 
 
@@ -55,7 +57,12 @@ class Answer(ABC):
             return None
         names = [name.lower() for name in self.info.classes]
         if wanted.lower() not in names:
-            raise UsageError(f"--label {wanted}: {self.info.name} knows no such class; see 'cnncli models show'")
+            near = [name for name in self.info.classes if wanted.lower() in name.lower()][:MOST_NEAR]
+            near = near or difflib.get_close_matches(wanted, self.info.classes, MOST_NEAR)
+            hint = f"perhaps {' or '.join(near)}; " if near else ""
+            raise UsageError(
+                f"--label {wanted}: {self.info.name} knows no such class; {hint}see 'cnncli models labels'"
+            )
         return names.index(wanted.lower())
 
 

@@ -63,6 +63,8 @@ class Best:
         """Keep the patches of a photo that are among the best; of equal ones those of the first photos stay."""
         peaks: Any = outcome.result
         for place, kept in enumerate(self._kept):
+            if not peaks.activations[place]:  # a photo whose whole map a ReLU has closed excites nothing
+                continue
             order = float(peaks.activations[place]), -outcome.item.index
             if len(kept) < self.count:
                 heapq.heappush(kept, (*order, self._patch(outcome, peaks, place)))

@@ -170,7 +170,9 @@ def _lines(axes: Any, grid: Grid, cell: float) -> None:
 
 
 def shown(number: float) -> str:
-    """A number in few letters: whole ones whole, others to three digits."""
+    """A number in few letters: whole ones whole, others to three digits, or to the second behind the point."""
     if float(number).is_integer() and abs(number) < 1e7:
         return f"{number:.0f}"
+    if 10 <= abs(number) < 1000:
+        return f"{number:.2f}".rstrip("0").rstrip(".")
     return f"{number:.3g}" if abs(number) < 1000 else f"{number:.3e}" if abs(number) >= 1e7 else f"{number:.0f}"

@@ -114,10 +114,10 @@ class Occlusion(Method):
         entries, heat = found.entries, found.arrays["heat"]
         most = max(float(np.abs(heat).max()), 1e-6)  # a scale needs a length
         panel = Panel(
-            f"{entries['label']} {entries['score']:.1%}: what it loses where it is covered",
+            f"{entries['label']} {entries['score']:.1%}: what it loses where it is covered (blue: gains)",
             view.laid(heat[part]),
             (-most, most),
-            "drop of the score (blue: it rises)",
+            "drop of the score, mean of the patches over a pixel",
             "RdBu_r",
         )
         title = f"{subject.info.name}: patch of {self.patch} pixels, step {entries['step']}, fill {self.fill}"

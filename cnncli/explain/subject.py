@@ -122,7 +122,12 @@ class Subject:
         return layer.name
 
     def last_map(self, images: Tensor, target: Target) -> str:
-        """The last layer with places on which the evidence for a target hangs; of a detector at its object's size."""
+        """The last layer with places on which the evidence for a target hangs; of a detector at its object's size.
+
+        UsageError where the answer is a matte, whose last map is the matte itself.
+        """
+        if self.info.task == "foreground":
+            raise UsageError(f"{self.info.name} answers with a matte: name a layer with --layer, or use occlusion")
         paths = self._map_layers((images.shape[2], images.shape[3]))
         given: dict[str, Tensor] = {}
         handles = [self.network.get_submodule(path).register_forward_hook(_keeping(given, path)) for path in paths]

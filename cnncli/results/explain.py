@@ -55,7 +55,7 @@ FOUND: dict[str, dict[str, Any]] = {
         "step": {**_COUNT, "description": "pixels of the network's input"},
         "fill": {"enum": ["mean", "black", "grey", "blur"]},
         "places": {"type": "array", "items": _COUNT, "description": "rows and columns of them"},
-        "largest_drop": {"type": "number", "description": "of the score"},
+        "largest_drop": {"type": "number", "description": "of the score, for one patch"},
         "peak": _PEAK,
         "half_area": {**_PART, "description": "part of the input that holds half of the drop"},
     },

@@ -68,7 +68,7 @@ function tile(entry, position) {
     className: "tile", tabIndex: position === current ? 0 : -1, "aria-label": spoken(entry),
     onclick: () => open(position), onfocus: () => setCurrent(position),
   }, media, make("div", { className: "caption" },
-    make("div", { className: "name", dir: "auto", title: shown(entry.name) }, shown(views.filter((view) => !view.result).map((view) => view.short).join(" \u2013 "))), chips(entry, tileWidth < 200 ? 1 : 2)));
+    make("div", { className: "name", dir: "auto", title: shown(entry.name) }, shown(views.filter((view) => !view.result).map((view) => view.short).join(" \u2013 ") || entry.name.split("/").pop())), chips(entry, tileWidth < 200 ? 1 : 2)));
   return make("li", {
     className: entry.ok ? "" : "failed", "aria-posinset": position + 1, "aria-setsize": visible.length,
   }, button);

@@ -11,16 +11,17 @@ from cnncli.viewer.records import Recorded
 def locate(name: str, recorded: Recorded, photos: Path | None) -> str:
     """The path of a file that a record names.
 
-    A relative name is looked for in `photos`, in the working folder and in the folder of the records file; where it
-    is in none of them the first is answered, for reading it to say so.
+    It is looked for in `photos`, with all of its folders or the last ones, or none; and, where it is relative, in the
+    working folder and in the folder of the records file. Where it is nowhere its own name is answered, for reading it
+    to say so.
     """
-    places = list(_places(name, recorded, photos))
-    return next((place for place in places if _exists(place)), places[0])
+    return next((place for place in _places(name, recorded, photos) if _exists(place)), name)
 
 
 def _places(name: str, recorded: Recorded, photos: Path | None) -> Iterator[str]:
-    if photos is not None and not os.path.isabs(name):
-        yield os.path.join(photos, name)
+    if photos is not None:
+        parts = [part for part in name.split(os.sep) if part not in ("", os.curdir, os.pardir)]
+        yield from (os.path.join(photos, *parts[start:]) for start in range(len(parts)))
     yield name
     if recorded.folder is not None:
         yield os.path.join(recorded.folder, name)

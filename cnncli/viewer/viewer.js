@@ -51,10 +51,16 @@ function steps() {
   };
 }
 
+function openFilters(open) {
+  document.body.classList.toggle("filtering", open);
+  byId("open-filters").setAttribute("aria-expanded", open);
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open) return;
   const typing = event.target.matches(FIELDS);
   if (event.key === "Escape" && event.target.matches("input[type=search]")) return void moveTo(current);
+  if (event.key === "Escape" && document.body.classList.contains("filtering")) return void openFilters(false);
   if (typing) return;
   const letters = {
     "/": () => !opened && (byId("search").focus(), byId("search").select()),
@@ -104,7 +110,7 @@ function listen() {
   for (const button of document.querySelectorAll("[data-size]")) button.onclick = () => setSize(button.dataset.size);
   byId("clear").onclick = byId("clear-here").onclick = clear;
   byId("help").onclick = () => byId("keys").showModal();
-  byId("open-filters").onclick = () => byId("open-filters").setAttribute("aria-expanded", document.body.classList.toggle("filtering"));
+  byId("open-filters").onclick = () => openFilters(!document.body.classList.contains("filtering"));
   byId("close").onclick = close;
   byId("previous").onclick = () => open(opened.position - 1);
   byId("next").onclick = () => open(opened.position + 1);
