@@ -61,6 +61,7 @@ def private_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("CNNCLI_CACHE", str(home / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "runtime"))  # where a server of theirs would listen
 
 
 Completed = subprocess.CompletedProcess

@@ -14,7 +14,7 @@ FLOORS = {
     "nn": 2,
     "tasks": 3, "engine": 3,
     "run": 4, "train": 4, "viewer": 4,
-    "evaluate": 5, "explain": 5,
+    "evaluate": 5, "explain": 5, "serve": 5, "cluster": 5,
     "cli": 6, "__main__": 7,
 }  # fmt: skip
 PACKAGE = ROOT / "cnncli"

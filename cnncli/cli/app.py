@@ -2,11 +2,12 @@
 
 import contextlib
 import errno
+import functools
 import gc
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +39,9 @@ COMMANDS = {
     "train": Command("cnncli.cli.train:train", "Train a network of the course on your own images."),
     "export": Command("cnncli.cli.export:export", "Write the ONNX graph of a weights file."),
     "gallery": Command("cnncli.cli.gallery:gallery_command", "Look at the records of a run in a web page."),
+    "cluster": Command("cnncli.cli.cluster:cluster", "Run a task on many machines, through Ray."),
     "merge": Command("cnncli.cli.merge:merge_command", "Join the records of shards, in order."),
+    "serve": Command("cnncli.cli.serve:serve", "Keep models loaded: the same commands answer in milliseconds."),
     "schema": Command("cnncli.cli.schema:schema_command", "The JSON Schema of a task's record."),
 }
 GROUPS = {
@@ -50,6 +53,7 @@ GROUPS = {
 }
 
 
+@functools.cache
 def application(word: str | None = None) -> typer.Typer:
     """The whole command line, or, where `word` names one of its commands, with that one alone.
 
@@ -79,6 +83,12 @@ def application(word: str | None = None) -> typer.Typer:
     return app
 
 
+@functools.cache
+def parser(word: str | None) -> Any:
+    """What reads the command line; a server makes those of all tasks before it forks."""
+    return typer.main.get_command(application(word))
+
+
 def _nothing() -> None:
     """A command's place on the first page."""
 
@@ -104,11 +114,12 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         with own_stderr(), interruptible():
             words = sys.argv[1:] if arguments is None else arguments
-            app = application((words or HELP_OPTIONS)[0] if not completing() else None)
+            word = (words or HELP_OPTIONS)[0] if not completing() else None
+            app = application(word)
             if (text := page(app, "cnncli", words)) is not None:
                 print_out(text)
                 return 0
-            code = app(words, prog_name="cnncli", standalone_mode=False)
+            code = parser(word)(words, prog_name="cnncli", standalone_mode=False)
             if sys.stdout is not None:
                 sys.stdout.flush()  # help pages: a full disk is told here
         return code if isinstance(code, int) else 0

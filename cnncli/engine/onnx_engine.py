@@ -5,13 +5,20 @@ image, one call of two threads 6.3 ms with one image and 7.6 ms with 16, whose m
 runs make as many calls at once as there are cores, each with a small batch; a single photo gets all cores.
 """
 
+import contextlib
+import threading
+import time
+
 import numpy as np
 import onnxruntime
 
+from cnncli.engine import kept
 from cnncli.engine.base import Batch, Outputs, is_lack_of_memory
 from cnncli.engine.onnx_graph import initializer_names
 from cnncli.errors import DeviceError, OutOfMemoryError, WeightsError
 from cnncli.io.weights import Weights
+
+LONG = 0.3  # seconds in a kept session of one thread after which one of more threads, opened in 0.1 s, will pay
 
 
 class OnnxEngine:
@@ -26,19 +33,37 @@ class OnnxEngine:
             raise WeightsError(f"{weights.path}: has no graph for the onnx engine; use --engine torch")
         self.parallel_calls = parallel_calls
         self._outputs = list(weights.info.outputs)
-        self._session = _session(weights, threads)
+        kept_session = kept.session(weights)
+        self._session = kept_session or open_graph(weights, threads)
+        self._waiting = (weights, threads) if kept_session and threads > 1 else None  # for a session of more threads
+        self._seconds = 0.0
+        self._lock = threading.Lock()
 
     def run(self, batch: Batch) -> Outputs:
         try:
+            start = time.perf_counter()
             outputs = self._session.run(self._outputs, {"images": batch})
+            if self._waiting:
+                self._count(time.perf_counter() - start)
         except Exception as error:  # the runtime's own types are not public, and derive from Exception alone
             if is_lack_of_memory(error):
                 raise OutOfMemoryError(str(error)) from error
             raise
         return dict(zip(self._outputs, outputs, strict=True))
 
+    def _count(self, seconds: float) -> None:
+        """Leave the kept session of one thread for an own one with more where the run turns out to be long."""
+        with self._lock:
+            self._seconds += seconds
+            if not self._waiting or self._seconds <= LONG:
+                return
+            waiting, self._waiting = self._waiting, None
+            with contextlib.suppress(DeviceError, WeightsError):  # the kept one goes on to serve
+                self._session = open_graph(*waiting)
 
-def _session(weights: Weights, threads: int) -> onnxruntime.InferenceSession:
+
+def open_graph(weights: Weights, threads: int) -> onnxruntime.InferenceSession:
+    """The runtime's session for a weights file; with one thread it starts none, and so survives a fork."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -7,11 +7,12 @@ from typing import Any
 
 from cnncli.catalog import DEFAULT_MODELS, HALF_PRECISION, TASKS, resolve
 from cnncli.config import EngineConfig, options_digest
+from cnncli.engine import kept
 from cnncli.engine.base import Engine
 from cnncli.engine.device import accelerator, available_cpus
 from cnncli.errors import DeviceError, UsageError, WeightsError
 from cnncli.io.store import model_path
-from cnncli.io.weights import Weights, load_weights
+from cnncli.io.weights import Weights
 from cnncli.results.record import Run
 from cnncli.tasks.base import Task
 
@@ -77,7 +78,7 @@ def _weights(role: str, config: EngineConfig | None) -> Weights:
     """The weights for a role: what the user names, or the default."""
     named = (config.weights or (model_path(config.model) if config.model else None)) if config else None
     path = named or model_path(DEFAULT_MODELS[role])
-    weights = load_weights(path)
+    weights = kept.weights(path)
     if weights.info.task != role:
         made_for = weights.info.task + (f" ({USED_BY[weights.info.task]})" if weights.info.task in USED_BY else "")
         raise WeightsError(f"{path}: made for {made_for}, not {role}; see 'cnncli weights list'")
