@@ -16,7 +16,6 @@ from PIL import Image
 from cnncli.results.schema import schema
 from tests.cli.tasks import analyser, engines, form, result_key
 from tests.cli.test_contract import assert_same_answers
-from tests.cli.test_detect import obey_interrupts
 from tests.cli.test_edges import wait_for_lines
 from tests.conftest import records
 
@@ -128,7 +127,6 @@ def test_ended_run_goes_on(task: str, number: int, code: int, many: Path, cnncli
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=obey_interrupts,
     )
     wait_for_lines(tmp_path / "r.jsonl", 5)
     process.send_signal(number)
