@@ -3,13 +3,14 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cnncli.cli.execute import find_sources
-from cnncli.cli.options import INPUT, OUTPUT, InputOptions, count_or_auto, options, with_shared_options
+from cnncli.cli.options import INPUT, OUTPUT, PROVIDERS, InputOptions, count_or_auto, options, with_shared_options
 from cnncli.cli.streams import say
 from cnncli.errors import UsageError
 
@@ -18,8 +19,46 @@ FORMATS = {".jsonl": "jsonl", ".parquet": "parquet"}
 _cluster, _input, _output = options(CLUSTER), options(INPUT), options(OUTPUT)
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Where a run's workers are, how many, and what each is given."""
+
+    address: str
+    count: int | None
+    gpus: float
+    cpus: int | None
+    batch_size: int | None
+    part_size: int | None
+
+
+def worker_options(
+    address: Annotated[
+        str, _cluster(help="local (this machine), auto, HOST:PORT or ray://HOST:10001.", show_default=True)
+    ] = "local",
+    workers: Annotated[
+        str,
+        _cluster("--workers", "-j", help="Workers at most, each with a model; auto: what the cluster has room for."),
+    ] = "auto",
+    gpus_per_worker: Annotated[float, _cluster(help="0 (default) to 1; 0.5: two workers share a GPU.")] = 0.0,
+    cpus_per_worker: Annotated[
+        str, _cluster(help="Cores that decode and compute in a worker; auto: 1, or its GPU's part of all.")
+    ] = "auto",
+    batch_size: Annotated[
+        str, _cluster("--batch-size", "-b", help="Images in one call of the network; auto: what is fastest there.")
+    ] = "auto",
+    part_size: Annotated[str, _cluster(help="Inputs that a worker is given at a time; auto: 16 to 1024.")] = "auto",
+) -> Workers:
+    count, cpus = count_or_auto("--workers", workers), count_or_auto("--cpus-per-worker", cpus_per_worker)
+    batch, part = count_or_auto("--batch-size", batch_size), count_or_auto("--part-size", part_size)
+    return Workers(address, count, gpus_per_worker, cpus, batch, part)
+
+
+PROVIDERS[Workers] = worker_options
+
+
 @with_shared_options
 def cluster(
+    workers: Workers,
     task: Annotated[
         str, typer.Argument(metavar="TASK", help="classify, detect, segment, denoise, verify-face or sobel.")
     ],
@@ -41,21 +80,6 @@ def cluster(
     ] = None,
     resume: Annotated[bool, _output("--resume", help="Go on with the parts of a run that was stopped.")] = False,
     overwrite: Annotated[bool, _output("--overwrite", help="Replace --out, and parts of an older run.")] = False,
-    address: Annotated[
-        str, _cluster(help="local (this machine), auto, HOST:PORT or ray://HOST:10001.", show_default=True)
-    ] = "local",
-    workers: Annotated[
-        str,
-        _cluster("--workers", "-j", help="Workers at most, each with a model; auto: what the cluster has room for."),
-    ] = "auto",
-    gpus_per_worker: Annotated[float, _cluster(help="0 (default) to 1; 0.5: two workers share a GPU.")] = 0.0,
-    cpus_per_worker: Annotated[
-        str, _cluster(help="Cores that decode and compute in a worker; auto: 1, or its GPU's part of all.")
-    ] = "auto",
-    batch_size: Annotated[
-        str, _cluster("--batch-size", "-b", help="Images in one call of the network; auto: what is fastest there.")
-    ] = "auto",
-    part_size: Annotated[str, _cluster(help="Inputs that a worker is given at a time; auto: 16 to 1024.")] = "auto",
     set_: Annotated[
         list[str] | None,
         _cluster("--set", metavar="NAME=VALUE", help="An option of the task, such as top_k=3 or model=NAME."),
@@ -80,13 +104,11 @@ def cluster(
     from cnncli.cluster.run import Job
     from cnncli.cluster.settings import settings
 
-    wish = Wish(
-        count_or_auto("--workers", workers), count_or_auto("--cpus-per-worker", cpus_per_worker), gpus_per_worker
-    )
+    wish = Wish(workers.count, workers.cpus, workers.gpus)
     chosen = settings(task, set_ or [])
-    if (batch := count_or_auto("--batch-size", batch_size)) is not None:
-        chosen["batch_size"] = batch
-    job = Job(task, chosen, wish, address, count_or_auto("--part-size", part_size))
+    if workers.batch_size is not None:
+        chosen["batch_size"] = workers.batch_size
+    job = Job(task, chosen, wish, workers.address, workers.part_size)
     entries = _entries(inputs or [], shared, manifest, column, (out, parts))
     return _run(job, entries, out, format, parts, resume, overwrite, quiet)
 

@@ -2,18 +2,13 @@
 
 from typing import Annotated
 
-from cnncli.cli.explain.shared import LookConfig, NeededLayer, explain, look
-from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, with_shared_options
-from cnncli.config import RunConfig
+from cnncli.cli.explain.shared import NeededLayer, PhotoRun, explain, look
+from cnncli.cli.options import Inputs, with_shared_options
 
 
 @with_shared_options
 def activations(
-    engine: LookConfig,
-    inputs_as: InputOptions,
-    output: OutputOptions,
-    run: RunConfig,
-    manners: Manners,
+    photos: PhotoRun,
     layer: NeededLayer,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)
     channel: Annotated[
@@ -31,4 +26,4 @@ def activations(
     from cnncli.explain.channels import channel_numbers
 
     chosen = channel_numbers(channel) if channel else ()
-    return explain(Activations(layer, chosen, count), inputs, engine, inputs_as, output, run, manners)
+    return explain(Activations(layer, chosen, count), inputs, photos)

@@ -2,18 +2,13 @@
 
 from typing import Annotated
 
-from cnncli.cli.explain.shared import Label, Layer, LookConfig, explain, look
-from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, with_shared_options
-from cnncli.config import RunConfig
+from cnncli.cli.explain.shared import Label, Layer, PhotoRun, explain, look
+from cnncli.cli.options import Inputs, with_shared_options
 
 
 @with_shared_options
 def cam(
-    engine: LookConfig,
-    inputs_as: InputOptions,
-    output: OutputOptions,
-    run: RunConfig,
-    manners: Manners,
+    photos: PhotoRun,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)
     label: Label = None,
     layer: Layer = None,
@@ -28,4 +23,4 @@ def cam(
     """
     from cnncli.explain.cam import Cam
 
-    return explain(Cam(layer, label, variant), inputs, engine, inputs_as, output, run, manners)
+    return explain(Cam(layer, label, variant), inputs, photos)

@@ -3,12 +3,14 @@
 import json
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnncli.cli.models_shape import pair
+from cnncli.cli.options import PROVIDERS, with_shared_options
 from cnncli.cli.streams import out as to_stdout
 from cnncli.cli.streams import print_out
 from cnncli.errors import InputError, UsageError
@@ -27,19 +29,19 @@ LARGEST = 1e6  # of a value: products stay exact
 STDOUT = Path("-")
 
 
-def conv(
-    image: Annotated[
-        str | None,
-        typer.Argument(metavar="IMAGE", help="A photo, whose grey values are shrunk to a few; - is standard input."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; - is standard output (PNG).")] = None,
-    values: Annotated[
-        str | None, typer.Option(help='Numbers in place of a photo, rows by ";": "0 1 2; 3 4 5".')
-    ] = None,
-    grid: Annotated[int, typer.Option(help="Cells a side that the photo's middle is shrunk to (1 to 12).")] = 7,
-    kernel: Annotated[
-        str, typer.Option(help="sobel-x, sobel-y, blur, sharpen, edge, identity, or numbers as in --values.")
-    ] = "sobel-x",
+@dataclass(frozen=True)
+class Way:
+    """How the kernel goes over the input."""
+
+    mode: str
+    stride: tuple[int, int]
+    padding: Any
+    dilation: tuple[int, int]
+    border: str
+    transposed: bool
+
+
+def way(
     mode: Annotated[
         str, typer.Option(help="cross-correlation, as networks do, or convolution, which turns the kernel.")
     ] = "cross-correlation",
@@ -52,6 +54,29 @@ def conv(
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Lay the kernel, times each value, on the output; padding is cut off.")
     ] = False,
+) -> Way:
+    how = padding if padding in PADDING_WORDS else pair("--padding", padding)
+    return Way(mode, pair("--stride", stride), how, pair("--dilation", dilation), border, transposed)
+
+
+PROVIDERS[Way] = way
+
+
+@with_shared_options
+def conv(
+    way: Way,
+    image: Annotated[
+        str | None,
+        typer.Argument(metavar="IMAGE", help="A photo, whose grey values are shrunk to a few; - is standard input."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; - is standard output (PNG).")] = None,
+    values: Annotated[
+        str | None, typer.Option(help='Numbers in place of a photo, rows by ";": "0 1 2; 3 4 5".')
+    ] = None,
+    grid: Annotated[int, typer.Option(help="Cells a side that the photo's middle is shrunk to (1 to 12).")] = 7,
+    kernel: Annotated[
+        str, typer.Option(help="sobel-x, sobel-y, blur, sharpen, edge, identity, or numbers as in --values.")
+    ] = "sobel-x",
     toeplitz: Annotated[
         bool | None,
         typer.Option(
@@ -75,8 +100,7 @@ def conv(
     if values is not None and image is not None:
         raise UsageError("--values: takes the place of the photo; give one of them")
     _check_out(out, image, overwrite, format)
-    how: Any = padding if padding in PADDING_WORDS else pair("--padding", padding)
-    settings = Settings(mode, pair("--stride", stride), how, pair("--dilation", dilation), border, transposed)
+    settings = Settings(way.mode, way.stride, way.padding, way.dilation, way.border, way.transposed)
     taps = _kernel(kernel)
     photo = _photo(image, grid) if values is None else None
     cells = _shrunk(photo, grid) if photo is not None else _numbers("--values", values or "", MOST_CELLS)

@@ -2,18 +2,13 @@
 
 from typing import Annotated
 
-from cnncli.cli.explain.shared import LookConfig, NeededLayer, explain, look
-from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, with_shared_options
-from cnncli.config import RunConfig
+from cnncli.cli.explain.shared import NeededLayer, PhotoRun, explain, look
+from cnncli.cli.options import Inputs, with_shared_options
 
 
 @with_shared_options
 def deconv(
-    engine: LookConfig,
-    inputs_as: InputOptions,
-    output: OutputOptions,
-    run: RunConfig,
-    manners: Manners,
+    photos: PhotoRun,
     layer: NeededLayer,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)
     channel: Annotated[str, look(help="Channels by number from 0, as 3,17; or top (default): the strongest.")] = "top",
@@ -28,4 +23,4 @@ def deconv(
     """
     from cnncli.explain.deconv import Deconv
 
-    return explain(Deconv(layer, channel, count), inputs, engine, inputs_as, output, run, manners)
+    return explain(Deconv(layer, channel, count), inputs, photos)

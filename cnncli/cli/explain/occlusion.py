@@ -2,18 +2,13 @@
 
 from typing import Annotated
 
-from cnncli.cli.explain.shared import Label, LookConfig, explain, look
-from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, count_or_auto, with_shared_options
-from cnncli.config import RunConfig
+from cnncli.cli.explain.shared import Label, PhotoRun, explain, look
+from cnncli.cli.options import Inputs, count_or_auto, with_shared_options
 
 
 @with_shared_options
 def occlusion(
-    engine: LookConfig,
-    inputs_as: InputOptions,
-    output: OutputOptions,
-    run: RunConfig,
-    manners: Manners,
+    photos: PhotoRun,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)
     label: Label = None,
     patch: Annotated[int, look(help="Side of the patch in pixels of what the network sees (default: 32).")] = 32,
@@ -32,6 +27,4 @@ def occlusion(
     """
     from cnncli.explain.occlusion import Occlusion
 
-    return explain(
-        Occlusion(label, patch, count_or_auto("--step", step), fill), inputs, engine, inputs_as, output, run, manners
-    )
+    return explain(Occlusion(label, patch, count_or_auto("--step", step), fill), inputs, photos)

@@ -2,18 +2,13 @@
 
 from typing import Annotated
 
-from cnncli.cli.explain.shared import Label, LookConfig, explain, look
-from cnncli.cli.options import InputOptions, Inputs, Manners, OutputOptions, with_shared_options
-from cnncli.config import RunConfig
+from cnncli.cli.explain.shared import Label, PhotoRun, explain, look
+from cnncli.cli.options import Inputs, with_shared_options
 
 
 @with_shared_options
 def saliency(
-    engine: LookConfig,
-    inputs_as: InputOptions,
-    output: OutputOptions,
-    run: RunConfig,
-    manners: Manners,
+    photos: PhotoRun,
     inputs: Inputs = [],  # noqa: B006 (Typer copies it)
     method: Annotated[str, look(help="gradient, guided, integrated or all (default).")] = "all",
     label: Label = None,
@@ -27,4 +22,4 @@ def saliency(
     """
     from cnncli.explain.saliency import Saliency
 
-    return explain(Saliency(method, label, steps), inputs, engine, inputs_as, output, run, manners)
+    return explain(Saliency(method, label, steps), inputs, photos)

@@ -14,6 +14,7 @@ from cnncli.cli.options import (
     complete_model,
     count_or_auto,
     options,
+    with_shared_options,
 )
 from cnncli.config import EngineConfig, RunConfig
 
@@ -60,21 +61,34 @@ Label = Annotated[
 ]
 
 
-def explain(
-    method: Any,
-    words: list[str],
-    engine: EngineConfig,
-    inputs_as: InputOptions,
-    output: OutputOptions,
-    run: RunConfig,
-    manners: Manners,
-) -> int:
+@dataclass(frozen=True)
+class PhotoRun:
+    """The options of a run of a method over photos."""
+
+    engine: LookConfig
+    inputs_as: InputOptions
+    output: OutputOptions
+    run: RunConfig
+    manners: Manners
+
+
+@with_shared_options
+def photo_run(
+    engine: LookConfig, inputs_as: InputOptions, output: OutputOptions, run: RunConfig, manners: Manners
+) -> PhotoRun:
+    return PhotoRun(engine, inputs_as, output, run, manners)
+
+
+PROVIDERS[PhotoRun] = photo_run
+
+
+def explain(method: Any, words: list[str], photos: PhotoRun) -> int:
     """Run a method over photos: a record and, where --out or --out-dir say so, a picture of each."""
     from cnncli.explain.session import open_explanation
 
     return execute(
-        f"explain-{method.name}", method, words, engine, inputs_as, output, run, manners,
-        opened=lambda notify: open_explanation(method, engine, notify),
+        f"explain-{method.name}", method, words, photos.engine, photos.inputs_as, photos.output, photos.run,
+        photos.manners, opened=lambda notify: open_explanation(method, photos.engine, notify),
     )  # fmt: skip
 
 
