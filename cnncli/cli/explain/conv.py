@@ -2,18 +2,17 @@
 
 import json
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnncli.cli.explain.shared import check_picture, read_photo, write_picture
 from cnncli.cli.models_shape import pair
 from cnncli.cli.options import PROVIDERS, with_shared_options
-from cnncli.cli.streams import out as to_stdout
 from cnncli.cli.streams import print_out
-from cnncli.errors import InputError, UsageError
+from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +98,10 @@ def conv(
         raise UsageError(f"--format {format}: choose text or json")
     if values is not None and image is not None:
         raise UsageError("--values: takes the place of the photo; give one of them")
-    _check_out(out, image, overwrite, format)
+    if out == STDOUT and format == "json":
+        raise UsageError("--out - : standard output can't carry the picture and the JSON; name a file for the picture")
+    if out is not None:
+        check_picture(out, overwrite, image)
     settings = Settings(way.mode, way.stride, way.padding, way.dilation, way.border, way.transposed)
     taps = _kernel(kernel)
     photo = _photo(image, grid) if values is None else None
@@ -108,7 +110,9 @@ def conv(
     _check_shown(convolution)
     with_matrix = max(cells.shape) <= MATRIX_UP_TO if toeplitz is None else toeplitz
     if out is not None:
-        _write(out, convolution, photo, with_matrix)
+        from cnncli.explain.convolution_figure import draw
+
+        write_picture(out, draw(convolution, photo, with_matrix))
     if format == "json":
         print_out(json.dumps(_figures(convolution, with_matrix)))
     elif out != STDOUT:
@@ -116,44 +120,16 @@ def conv(
     return 0
 
 
-def _check_out(out: Path | None, image: str | None, overwrite: bool, format: str) -> None:
-    from cnncli.io.pictures import can_write
-    from cnncli.run.outputs import check_folder
-
-    if out == STDOUT and format == "json":
-        raise UsageError("--out - : standard output can't carry the picture and the JSON; name a file for the picture")
-    if out is None or out == STDOUT:
-        return
-    if out.is_dir():
-        raise UsageError(f"--out {out}: is a folder; name a file in it")
-    if not can_write(out):
-        raise UsageError(f"--out {out}: its ending names no image format; use .png or .jpg")
-    check_folder(out.parent, "--out")
-    if image is not None and out.exists() and Path(image).exists() and out.samefile(image):
-        raise UsageError(f"{out}: is the input, and inputs are never overwritten; choose another place")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out}: exists; use --overwrite")
-
-
 def _photo(image: str | None, grid: int) -> "np.ndarray":
     """The photo's grey values, uint8 (H, W)."""
-    from cnncli.config import DEFAULT_MAX_PIXELS
     from cnncli.imaging.colour import grey_of
-    from cnncli.io.images import decode, read_file, read_stream
     from cnncli.io.sources import STDIN, stdin_is_input
 
     if not 1 <= grid <= MOST_CELLS:
         raise UsageError(f"--grid {grid}: give 1 to {MOST_CELLS}")
     if image is None and not stdin_is_input():
         raise UsageError("no input; name a photo, or give numbers with --values")
-    try:
-        if image in (None, STDIN):
-            content = read_stream(sys.stdin.buffer, DEFAULT_MAX_PIXELS)
-        else:
-            content = read_file(str(image), DEFAULT_MAX_PIXELS)
-        return grey_of(decode(content).pixels)
-    except InputError as error:
-        raise InputError(f"{image or 'standard input'}: {error}") from error
+    return grey_of(read_photo(STDIN if image is None else image))
 
 
 def _shrunk(photo: "np.ndarray", grid: int) -> "np.ndarray":
@@ -207,19 +183,6 @@ def _check_shown(convolution: "Convolution") -> None:
         if max(shape) > MOST_SHOWN:
             size = f"{shape[0]} x {shape[1]}"
             raise UsageError(f"{name} has {size} cells; at most {MOST_SHOWN} a side can be shown, so make it smaller")
-
-
-def _write(out: Path, convolution: "Convolution", photo: "np.ndarray | None", with_matrix: bool) -> None:
-    from cnncli.explain.convolution_figure import draw
-    from cnncli.io.atomic import output_file
-    from cnncli.io.pictures import Picture, encode
-
-    content = encode(Picture(draw(convolution, photo, with_matrix)), ".png" if out == STDOUT else out.suffix)
-    if out == STDOUT:
-        to_stdout(content)
-        return
-    with output_file(out) as file:
-        file.write(content)
 
 
 def _text(convolution: "Convolution") -> str:

@@ -1,19 +1,16 @@
 """`cnncli explain dream`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cnncli.cli.explain.shared import LookConfig, check_picture, look, write_picture
+from cnncli.cli.explain.shared import LookConfig, check_picture, look, read_photo, write_picture
 from cnncli.cli.models_shape import pair
 from cnncli.cli.options import options, with_shared_options
 from cnncli.cli.streams import out as to_stdout
 from cnncli.cli.streams import say
-from cnncli.errors import InputError, UsageError
+from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from cnncli.explain.dream import Dreamt, Goal, Settings
     from cnncli.explain.subject import Size, Subject
 
@@ -58,8 +55,8 @@ def dream(
 
     _check(layer, channel, label)
     settings = Settings(steps, seed)
-    _check_out(out, overwrite, start)
-    photo = _photo(start) if start else None
+    check_picture(out, overwrite, start)
+    photo = read_photo(start) if start else None
     subject = open_subject(engine, _nothing if quiet else say)
     side = _size(size) if size else tuple(subject.info.recipe["input"])
     goals = _goals(subject, side, size, layer, channel, label)
@@ -83,31 +80,11 @@ def _check(layer: str | None, channel: str | None, label: list[str]) -> None:
         raise UsageError(f"--layer {layer}: which of its channels? add --channel, such as --channel 3,17")
 
 
-def _check_out(out: Path, overwrite: bool, start: str | None) -> None:
-    if start is not None and out.exists() and Path(start).exists() and out.samefile(start):
-        raise UsageError(f"{out}: is the input, and inputs are never overwritten; choose another place")
-    check_picture(out, overwrite)
-
-
 def _size(text: str) -> "Size":
     size = pair("--size", text)
     if not all(SIZES[0] <= side <= SIZES[1] for side in size):
         raise UsageError(f"--size {text}: give {SIZES[0]} to {SIZES[1]} pixels")
     return size
-
-
-def _photo(file: str) -> "np.ndarray":
-    """A photo's pixels, uint8 RGB (H, W, 3)."""
-    from cnncli.config import DEFAULT_MAX_PIXELS
-    from cnncli.io.images import decode, read_file, read_stream
-    from cnncli.io.sources import STDIN
-
-    try:
-        if file == STDIN:
-            return decode(read_stream(sys.stdin.buffer, DEFAULT_MAX_PIXELS)).pixels
-        return decode(read_file(file, DEFAULT_MAX_PIXELS)).pixels
-    except InputError as error:
-        raise InputError(f"{'standard input' if file == STDIN else file}: {error}") from error
 
 
 def _goals(

@@ -1,8 +1,9 @@
 """What the commands of `explain` share: options, and the run of a method over photos."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cnncli.cli.execute import execute
 from cnncli.cli.options import (
@@ -17,6 +18,9 @@ from cnncli.cli.options import (
     with_shared_options,
 )
 from cnncli.config import EngineConfig, RunConfig
+
+if TYPE_CHECKING:
+    import numpy as np
 
 look = options("Look")
 _model = options(MODEL)
@@ -105,20 +109,37 @@ def write_picture(path: Path, pixels: Any) -> None:
             file.write(encode(Picture(pixels), path.suffix))
 
 
-def check_picture(path: Path, overwrite: bool) -> None:
-    """UsageError where a picture can't go to `path`, before anything is computed."""
+def check_picture(path: Path, overwrite: bool, photo: str | None = None) -> None:
+    """UsageError where a picture can't go to `path`, before anything is computed; nor where the input `photo` is."""
     from cnncli.errors import UsageError
     from cnncli.io.pictures import WRITTEN_FORMATS, can_write
     from cnncli.run.outputs import check_folder
 
     if str(path) == "-":
         return
+    if path.is_dir():
+        raise UsageError(f"--out {path}: is a folder; name a picture in it")
     if not can_write(path):
         raise UsageError(
             f"--out {path}: name a picture, such as {path.stem or 'picture'}.png ({', '.join(WRITTEN_FORMATS)})"
         )
-    if path.is_dir():
-        raise UsageError(f"--out {path}: is a folder; name a picture in it")
     check_folder(path.parent, "--out")
+    if photo is not None and path.exists() and Path(photo).exists() and path.samefile(photo):
+        raise UsageError(f"{path}: is the input, and inputs are never overwritten; choose another place")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists; use --overwrite")
+
+
+def read_photo(name: str) -> "np.ndarray":
+    """The pixels of one photo, uint8 RGB (H, W, 3); "-" is standard input. InputError where it can't be read."""
+    from cnncli.config import DEFAULT_MAX_PIXELS
+    from cnncli.errors import InputError
+    from cnncli.io.images import decode, read_file, read_stream
+    from cnncli.io.sources import STDIN
+
+    try:
+        if name == STDIN:
+            return decode(read_stream(sys.stdin.buffer, DEFAULT_MAX_PIXELS)).pixels
+        return decode(read_file(name, DEFAULT_MAX_PIXELS)).pixels
+    except InputError as error:
+        raise InputError(f"{'standard input' if name == STDIN else name}: {error}") from error
