@@ -31,6 +31,7 @@ PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept, for drawing or as fram
 WORK_BUDGET = 1 << 30  # bytes that tasks fill meanwhile; past it, the next image waits before its first request
 FEED_AHEAD = 8  # items read before there is room for them
 LEAST_WINDOW = 32  # items in flight: enough for slow and fast ones to even out
+TURN = 2  # batches: see _Loop._gathers
 TICK = 0.25  # seconds between looks at the clock while decoders run
 
 Finish = Callable[[Item, Photo, Result], Mapping[str, Any]]
@@ -142,14 +143,17 @@ class _Loop:
             for name, engine in engines.items()
         }
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
+        self.turn = {name: TURN * engine.parallel_calls * self.batch_size[name] for name, engine in engines.items()}
         self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed
-        self.window = max(LEAST_WINDOW, 2 * workers, 4 * max(self.batch_size.values(), default=1))
+        largest = max(self.batch_size.values(), default=1)
+        self.window = max(LEAST_WINDOW, 2 * workers, 4 * largest, 2 * max(self.turn.values(), default=1))
         self.feeder = Feeder(items, FEED_AHEAD, self._report)
         self.backlog: deque[Item] = deque()  # read, not started
         self.flights: dict[int, _Flight] = {}  # started, by position
         self.working: set[int] = set()  # positions that a worker has or will have
         self.calls = dict.fromkeys(engines, 0)  # batches in each engine
         self.buckets: dict[tuple, list[tuple[int, Request]]] = {}
+        self.running: set[tuple] = set()  # buckets whose turn it is
         self.ready: dict[int, Outcome] = {}
         self.next_in = self.next_out = 0
         self.held = 0
@@ -198,6 +202,8 @@ class _Loop:
         """Send full batches to their engines; and smaller ones where nothing more can join or none should wait."""
         for key in list(self.buckets):
             name, waiting = key[0], self.buckets[key]
+            if self._gathers(key):
+                continue
             size = self.batch_size[name]
             while waiting and self.calls[name] < self.pipeline.engines[name].parallel_calls:
                 if len(waiting) < size and self.working and self.pipeline.config.batch_size is not None:
@@ -206,6 +212,20 @@ class _Loop:
                 del waiting[:size]
             if not waiting:
                 del self.buckets[key]
+                self.running.discard(key)
+
+    def _gathers(self, key: tuple) -> bool:
+        """Whether a bucket is to grow first: decoders and a network on the same cores take turns.
+
+        They push each other out of the caches. Measured with two cores: 2 % more images a second with turns of two
+        batches a core than with one image decoded, one answered.
+        """
+        name = key[0]
+        shares_cores = self.pipeline.engines[name].parallel_calls > 1 and self.pipeline.config.batch_size is None
+        if shares_cores and self.working and key not in self.running and len(self.buckets[key]) < self.turn[name]:
+            return True
+        self.running.add(key)
+        return False
 
     def _call(self, name: str, members: list[tuple[int, Request]]) -> None:
         positions = tuple(position for position, _ in members)
