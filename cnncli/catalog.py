@@ -14,6 +14,7 @@ class TaskEntry:
     summary: str
     analyser: str  # class in `tasks/`, see tasks.base.Task
     options: str  # dataclass of the options that change its answers
+    device_front: str | None = None  # function in `nn`: task -> module that decodes and shapes photos on a device
     device_step: str | None = None  # function in `nn`: task -> module that shrinks the outputs before they leave a GPU
     fixed_weights: str | None = None  # function: options -> weights that need no file, for a task without a network
 

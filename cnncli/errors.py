@@ -3,6 +3,8 @@
 The message is one sentence that names the thing and the way out; only `cli` prints it.
 """
 
+from collections.abc import Sequence
+
 
 class CnncliError(Exception):
     """Base of all expected errors; anything else that escapes is a bug (exit code 70)."""
@@ -38,6 +40,14 @@ class OutOfMemoryError(CnncliError):
     """One call of an engine did not fit; the run answers by halving the batch."""
 
     exit_code = 4
+
+
+class NotDecodedError(CnncliError):
+    """A device's decoder can't read some photos of a batch: the CPU's, which judges damage, takes these over."""
+
+    def __init__(self, photos: Sequence[object]):
+        super().__init__(f"{len(photos)} photos can't be decoded on the device")
+        self.photos = photos
 
 
 class OutputError(CnncliError):

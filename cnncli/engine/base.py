@@ -1,32 +1,39 @@
 """Engines: a batch of arrays in, arrays out. Only this floor knows devices, precisions and threads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from cnncli.errors import DeviceError, OutOfMemoryError
+from cnncli.io.encoded import EncodedPhoto
 
 # in the messages of ONNX Runtime, torch and cuBLAS, which have no common type for it
 MEMORY_ERRORS = ("bad_alloc", "allocate memory", "out of memory", "alloc_failed")
 
-Batch = np.ndarray  # uint8 (N, H, W, 3), or what the task's request holds, behind a batch axis
+# uint8 (N, H, W, 3), or what the task's request holds, behind a batch axis; or photos that the device decodes
+Batch = np.ndarray | Sequence[EncodedPhoto]
 Outputs = Mapping[str, np.ndarray]  # per name of the model's outputs, float32, the batch axis first
 
 
 class Engine(Protocol):
     """One model, loaded. `run` may be called from `parallel_calls` threads at once.
 
+    `shares_cores`: it computes on the cores that decode too, each call on one of them where there are several.
     `preferred_batch` is the batch size that is fastest on this device.
     """
 
     name: str
     device: str
     parallel_calls: int
+    shares_cores: bool
     preferred_batch: int
 
     def run(self, batch: Batch) -> Outputs:
-        """Outputs for the batch. OutOfMemoryError where it does not fit, with the engine still usable."""
+        """Outputs for the batch. OutOfMemoryError where it does not fit, with the engine still usable.
+
+        NotDecodedError with those of its photos that the device can't decode.
+        """
         ...
 
 
@@ -41,7 +48,7 @@ def run_halving(run: Callable[[Batch], Outputs], batch: Batch) -> Outputs:
         return run(batch)
     except OutOfMemoryError as error:
         if len(batch) == 1:
-            raise DeviceError(f"out of memory for a single image of {batch.shape[1:]}; use --device cpu") from error
+            raise DeviceError(f"out of memory for a single image of {batch[0].shape}; use --device cpu") from error
     middle = len(batch) // 2
     first, second = run_halving(run, batch[:middle]), run_halving(run, batch[middle:])
     return {name: np.concatenate([first[name], second[name]]) for name in first}

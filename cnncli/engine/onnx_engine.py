@@ -32,6 +32,7 @@ class OnnxEngine:
         if weights.graph is None:
             raise WeightsError(f"{weights.path}: has no graph for the onnx engine; use --engine torch")
         self.parallel_calls = parallel_calls
+        self.shares_cores = parallel_calls > 1
         self._outputs = list(weights.info.outputs)
         kept_session = kept.session(weights)
         self._session = kept_session or open_graph(weights, threads)

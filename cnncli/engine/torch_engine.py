@@ -21,6 +21,7 @@ class TorchEngine:
 
     name = "torch"
     parallel_calls = 1
+    shares_cores = False
 
     def __init__(
         self, weights: Weights, device: str, precision: str, threads: int, step: torch.nn.Module | None = None

@@ -43,6 +43,7 @@ class MethodEngine:
     look: Callable[[Subject, np.ndarray], Arrays]
     name: ClassVar[str] = "torch"
     parallel_calls: ClassVar[int] = 1
+    shares_cores: ClassVar[bool] = False
     preferred_batch: ClassVar[int] = 1
 
     @property

@@ -20,7 +20,8 @@ import numpy as np
 from cnncli.config import RunConfig
 from cnncli.engine.base import Engine, run_halving
 from cnncli.engine.device import available_cpus
-from cnncli.errors import CnncliError, InputError
+from cnncli.errors import CnncliError, InputError, NotDecodedError
+from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
 from cnncli.run.feeder import END, FED, Feeder
 from cnncli.run.items import Item
@@ -58,6 +59,7 @@ class _Flight:
     def __init__(self, item: Item):
         self.item = item
         self.photo: Photo | None = None
+        self.reload: Callable[[], Photo] | None = None
         self.size: tuple[int, int] | None = None
         self.orientation: int | None = None
         self.steps: Generator[Request, Outputs, Result] | None = None
@@ -100,11 +102,12 @@ class Pipeline:
         finally:
             loop.close()
 
-    def begin(self, flight: _Flight) -> Request | Outcome:
+    def begin(self, flight: _Flight, load: Callable[[], Photo] | None = None) -> Request | Outcome:
         """Load an image and take its task to the first request (in a worker)."""
         with flight.timed("decode"):
-            photo = flight.item.load()
+            photo = (load or flight.item.load)()
         flight.size = photo.size
+        flight.reload = photo.reload
         flight.orientation = photo.orientation
         flight.photo = photo if self.finish else None
         flight.work = self.task.working_bytes(photo.pixels)
@@ -134,12 +137,14 @@ class _Loop:
         self.events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         config, engines = pipeline.config, pipeline.engines
         workers = config.workers or available_cpus()
-        # An engine that takes several calls at once runs on the CPU. Its calls go to the workers' own threads, first
-        # in the queue: with as many threads as cores none is interrupted while its data is in the cache.
-        sharing = [engine.parallel_calls for engine in engines.values() if engine.parallel_calls > 1]
+        # Calls of an engine that shares the workers' cores go to their own threads, first in the queue: with as many
+        # threads as cores none is interrupted while its data is in the cache.
+        sharing = [engine.parallel_calls for engine in engines.values() if engine.shares_cores]
         self.workers = WorkerPool(max(workers, *sharing, 1), self._report, "cnncli-worker")
         self.callers = {
-            name: self.workers if engine.parallel_calls > 1 else WorkerPool(1, self._report, "cnncli-engine")
+            name: self.workers
+            if engine.shares_cores
+            else WorkerPool(engine.parallel_calls, self._report, "cnncli-engine")
             for name, engine in engines.items()
         }
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
@@ -221,7 +226,7 @@ class _Loop:
         batches a core than with one image decoded, one answered.
         """
         name = key[0]
-        shares_cores = self.pipeline.engines[name].parallel_calls > 1 and self.pipeline.config.batch_size is None
+        shares_cores = self.pipeline.engines[name].shares_cores and self.pipeline.config.batch_size is None
         if shares_cores and self.working and key not in self.running and len(self.buckets[key]) < self.turn[name]:
             return True
         self.running.add(key)
@@ -231,22 +236,21 @@ class _Loop:
         positions = tuple(position for position, _ in members)
         engine = self.pipeline.engines[name]
         arrays = [request.array for _, request in members]
-
         flights = [self.flights[position] for position in positions]
 
-        def run() -> list[Outputs]:
+        def run() -> list[Outputs | None]:
             start = time.perf_counter()
-            outputs = run_halving(engine.run, np.stack(arrays))
+            answers = _answers(engine, arrays)
             elapsed = (time.perf_counter() - start) * 1000 / len(arrays)
             for flight in flights:
                 flight.ms["infer"] += elapsed
-            return [{key: rows[row] for key, rows in outputs.items()} for row in range(len(arrays))]
+            return answers
 
         def run_and_advance() -> list[Any]:
             return [self._advanced(flight, rows) for flight, rows in zip(flights, run(), strict=True)]
 
-        # several calls at once share the cores with the workers: going on in the same thread saves a change of threads
-        work = run_and_advance if engine.parallel_calls > 1 else run
+        # going on in the same thread saves a change of threads, where these share the cores with the engine
+        work = run_and_advance if engine.shares_cores else run
 
         self.calls[name] += 1
         self.callers[name].submit((name, positions), work, urgent=True)
@@ -301,8 +305,7 @@ class _Loop:
         return flight.admitted
 
     def _enqueue(self, position: int, request: Request) -> None:
-        key = (request.model, request.array.shape, request.array.dtype.str)
-        self.buckets.setdefault(key, []).append((position, request))
+        self.buckets.setdefault(request.kind, []).append((position, request))
 
     def _hold(self, flight: _Flight) -> None:
         if flight.photo is not None and not flight.held:
@@ -320,13 +323,34 @@ class _Loop:
         self.calls[name] -= 1
         if isinstance(outcome, BaseException):
             raise outcome
-        advanced = self.pipeline.engines[name].parallel_calls > 1
+        advanced = self.pipeline.engines[name].shares_cores
         for position, rows in zip(positions, outcome, strict=True):
             self.working.add(position)
+            flight = self.flights[position]
             if advanced:
                 self._step_done(position, rows)
+            elif rows is None:
+                self.workers.submit(position, partial(self.pipeline.begin, flight, flight.reload))
             else:
-                self.workers.submit(position, partial(self.pipeline.advance, self.flights[position], rows), urgent=True)
+                self.workers.submit(position, partial(self.pipeline.advance, flight, rows), urgent=True)
+
+
+def _answers(engine: Engine, arrays: list[Any]) -> list[Outputs | None]:
+    """What a model says to each array; None to photos that its device can't decode."""
+    failed: list[Any] = []
+    left = arrays
+    outputs: Outputs = {}
+    if isinstance(arrays[0], EncodedPhoto):
+        try:
+            outputs = run_halving(engine.run, arrays)
+        except NotDecodedError as error:
+            failed = error.photos
+            left = [photo for photo in arrays if not any(photo is other for other in failed)]
+            outputs = run_halving(engine.run, left) if left else {}
+    else:
+        outputs = run_halving(engine.run, np.stack(arrays))
+    rows = ({key: values[row] for key, values in outputs.items()} for row in range(len(left)))
+    return [None if any(photo is other for other in failed) else next(rows) for photo in arrays]
 
 
 def _failed(flight: _Flight, error: BaseException) -> Outcome:

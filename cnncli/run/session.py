@@ -21,7 +21,7 @@ GPU_PAYS_FROM = 64  # inputs: below, importing torch and starting CUDA takes lon
 USED_BY = {"foreground": "segment --foreground", "find-face": "verify-face", "embed-face": "verify-face"}  # commands
 
 Notify = Callable[[str], None]
-Step = Callable[[], Any]  # makes the task's device step, which imports torch, or None
+Modules = Callable[[], dict[str, Any]]  # makes what the task adds to its network on the device; imports torch
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ def open_session(
     task = resolve(TASKS[name].analyser)({role: model.info for role, model in weights.items()}, options)
     if not weights:
         return _without_models(name, task, options, config)
-    step = _device_step(name, task)
-    place, engines = _start(weights, config, expected_inputs, notify, step)
+    place, engines = _start(weights, config, expected_inputs, notify, _device_modules(name, task))
+    if getattr(options, "decode", None) == "device" and place.engine != "torch":
+        raise UsageError("--decode device: photos are decoded where torch computes; give --engine torch, or a GPU")
     main, *others = weights.values()
     further = {model.info.task: (model.info.name, model.sha256) for model in others}
     digest = options_digest(options, engine=place.engine, precision=place.precision, further=further)
@@ -101,22 +102,23 @@ def _refuse_models(name: str, config: EngineConfig) -> None:
         raise UsageError(f"{name} runs no model here; leave --model and --weights out")
 
 
-def _device_step(name: str, task: Task) -> Step:
-    reference = TASKS[name].device_step
-    return (lambda: resolve(reference)(task)) if reference else lambda: None
+def _device_modules(name: str, task: Task) -> Modules:
+    entry = TASKS[name]
+    references = {"front": entry.device_front, "step": entry.device_step}
+    return lambda: {key: resolve(reference)(task) for key, reference in references.items() if reference}
 
 
 def _start(
-    weights: dict[str, Weights], config: EngineConfig, expected: int, notify: Notify, step: Step
+    weights: dict[str, Weights], config: EngineConfig, expected: int, notify: Notify, modules: Modules
 ) -> tuple[_Place, dict[str, Engine]]:
-    """Engines for all models in one place; the task's device step belongs to the model of its name."""
+    """Engines for all models in one place; what the task adds on the device belongs to the first model."""
     has_graph = all(model.graph is not None for model in weights.values())
     halves = all(role in HALF_PRECISION for role in weights)
 
     def engines(place: _Place) -> dict[str, Engine]:
         first = next(iter(weights))
         return {
-            role: _engine(model, place, config.threads, expected, step if role == first else lambda: None)
+            role: _engine(model, place, config.threads, expected, modules if role == first else dict)
             for role, model in weights.items()
         }
 
@@ -151,7 +153,7 @@ def _place(config: EngineConfig, expected: int, has_graph: bool, halves: bool) -
     return _Place(engine, device, precision)
 
 
-def _engine(weights: Weights, place: _Place, threads: int | None, expected: int, step: Step) -> Engine:
+def _engine(weights: Weights, place: _Place, threads: int | None, expected: int, modules: Modules) -> Engine:
     cores = threads or available_cpus()
     if place.engine == "onnx":
         from cnncli.engine.onnx_engine import OnnxEngine
@@ -162,4 +164,4 @@ def _engine(weights: Weights, place: _Place, threads: int | None, expected: int,
         raise DeviceError("the torch engine needs torch, which is not installed; install it, or use --engine onnx")
     from cnncli.engine.torch_engine import TorchEngine
 
-    return TorchEngine(weights, place.device, place.precision, cores, step())
+    return TorchEngine(weights, place.device, place.precision, cores, **modules())

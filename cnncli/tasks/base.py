@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from cnncli.errors import InputError
+from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo, decode
 from cnncli.io.pictures import WRITTEN_FORMATS, Picture
 from cnncli.io.weights import ModelInfo
@@ -22,10 +23,20 @@ Outputs = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Request:
-    """One array for one model: `array` without the batch axis, `model` a key of the task's models."""
+    """One array for one model: `array` without the batch axis, `model` a key of the task's models.
+
+    An EncodedPhoto in its place becomes the array on the device, by the task's `device_front` (see catalog).
+    """
 
     model: str
-    array: np.ndarray
+    array: np.ndarray | EncodedPhoto
+
+    @property
+    def kind(self) -> tuple:
+        """Requests of one kind fit into one batch."""
+        if isinstance(self.array, EncodedPhoto):
+            return self.model, "encoded"
+        return self.model, self.array.shape, self.array.dtype.str
 
 
 class Result(Protocol):

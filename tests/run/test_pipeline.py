@@ -44,6 +44,7 @@ class SumEngine:
 
     def __init__(self, parallel_calls: int = 2, memory: int = 1 << 30, delay: float = 0.0):
         self.parallel_calls = parallel_calls
+        self.shares_cores = parallel_calls > 1
         self.batches: list[tuple] = []
         self._memory = memory
         self._delay = delay
