@@ -20,7 +20,8 @@ class Engine(Protocol):
     """One model, loaded. `run` may be called from `parallel_calls` threads at once.
 
     `shares_cores`: it computes on the cores that decode too, each call on one of them where there are several.
-    `preferred_batch` is the batch size that is fastest on this device.
+    `preferred_batch` is the batch size that is fastest on this device. `turn`: while more images are on their way,
+    so many requests are collected before calls are made for them.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Engine(Protocol):
     parallel_calls: int
     shares_cores: bool
     preferred_batch: int
+    turn: int
 
     def run(self, batch: Batch) -> Outputs:
         """Outputs for the batch. OutOfMemoryError where it does not fit, with the engine still usable.

@@ -45,6 +45,7 @@ class MethodEngine:
     parallel_calls: ClassVar[int] = 1
     shares_cores: ClassVar[bool] = False
     preferred_batch: ClassVar[int] = 1
+    turn: ClassVar[int] = 1
 
     @property
     def device(self) -> str:

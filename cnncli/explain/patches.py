@@ -65,6 +65,7 @@ class PeakEngine:
     name: ClassVar[str] = "torch"
     parallel_calls: ClassVar[int] = 1
     shares_cores: ClassVar[bool] = False
+    turn: ClassVar[int] = 1
 
     def __init__(self, subject: Subject, layer: str, channels: Sequence[int]):
         self.subject, self.layer, self.channels = subject, layer, tuple(channels)

@@ -32,7 +32,6 @@ PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept, for drawing or as fram
 WORK_BUDGET = 1 << 30  # bytes that tasks fill meanwhile; past it, the next image waits before its first request
 FEED_AHEAD = 8  # items read before there is room for them
 LEAST_WINDOW = 32  # items in flight: enough for slow and fast ones to even out
-TURN = 2  # batches: see _Loop._gathers
 TICK = 0.25  # seconds between looks at the clock while decoders run
 
 Finish = Callable[[Item, Photo, Result], Mapping[str, Any]]
@@ -84,8 +83,8 @@ class _Flight:
 class Pipeline:
     """Runs a task over items. `finish` is called in a worker with each result and its photo, to write pictures.
 
-    With `batch_size` set, batches are filled before they run; otherwise an idle engine takes what has arrived,
-    up to the size it prefers, so that neither side waits for the other.
+    With `batch_size` set, batches are filled before they run; otherwise an engine's `turn` says how much is collected
+    for it. Nothing waits when no more images are on their way.
     """
 
     def __init__(self, task: Task, engines: Mapping[str, Engine], config: RunConfig, finish: Finish | None = None):
@@ -148,7 +147,7 @@ class _Loop:
             for name, engine in engines.items()
         }
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
-        self.turn = {name: TURN * engine.parallel_calls * self.batch_size[name] for name, engine in engines.items()}
+        self.turn = {name: config.batch_size or engine.turn for name, engine in engines.items()}
         self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed
         largest = max(self.batch_size.values(), default=1)
         self.window = max(LEAST_WINDOW, 2 * workers, 4 * largest, 2 * max(self.turn.values(), default=1))
@@ -204,33 +203,21 @@ class _Loop:
         return in_flight < self.window and len(self.working) < self.most_working and self.held < PHOTO_BUDGET
 
     def _dispatch(self) -> None:
-        """Send full batches to their engines; and smaller ones where nothing more can join or none should wait."""
+        """Make calls for the buckets whose turn it is; while more images are on their way, of full batches alone."""
         for key in list(self.buckets):
             name, waiting = key[0], self.buckets[key]
-            if self._gathers(key):
+            size, turn = self.batch_size[name], self.turn[name]
+            if key not in self.running and self.working and len(waiting) < turn:
                 continue
-            size = self.batch_size[name]
-            while waiting and self.calls[name] < self.pipeline.engines[name].parallel_calls:
-                if len(waiting) < size and self.working and self.pipeline.config.batch_size is not None:
-                    break
+            self.running.add(key)
+            least = min(size, turn) if self.working else 1
+            while len(waiting) >= least and self.calls[name] < self.pipeline.engines[name].parallel_calls:
                 self._call(name, waiting[:size])
                 del waiting[:size]
+            if len(waiting) < least:
+                self.running.discard(key)
             if not waiting:
                 del self.buckets[key]
-                self.running.discard(key)
-
-    def _gathers(self, key: tuple) -> bool:
-        """Whether a bucket is to grow first: decoders and a network on the same cores take turns.
-
-        They push each other out of the caches. Measured with two cores: 2 % more images a second with turns of two
-        batches a core than with one image decoded, one answered.
-        """
-        name = key[0]
-        shares_cores = self.pipeline.engines[name].shares_cores and self.pipeline.config.batch_size is None
-        if shares_cores and self.working and key not in self.running and len(self.buckets[key]) < self.turn[name]:
-            return True
-        self.running.add(key)
-        return False
 
     def _call(self, name: str, members: list[tuple[int, Request]]) -> None:
         positions = tuple(position for position, _ in members)

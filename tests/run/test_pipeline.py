@@ -4,13 +4,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cnncli.config import RunConfig
-from cnncli.errors import DeviceError, InputError, OutOfMemoryError, OutputError
+from cnncli.errors import DeviceError, InputError, NotDecodedError, OutOfMemoryError, OutputError
+from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
 from cnncli.io.sources import Input
 from cnncli.run.items import Item
@@ -40,7 +42,7 @@ class SumTask(BaseTask):
 class SumEngine:
     """Sums each item; remembers the batches and how many calls ran at once."""
 
-    name, device, preferred_batch = "sum", "cpu", 4
+    name, device, preferred_batch, turn = "sum", "cpu", 4, 1
 
     def __init__(self, parallel_calls: int = 2, memory: int = 1 << 30, delay: float = 0.0):
         self.parallel_calls = parallel_calls
@@ -281,3 +283,78 @@ def test_threads_end_with_the_run() -> None:
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def even_items(count: int) -> list[Item]:
+    """Images of one shape."""
+    return [item(2 * index) for index in range(count)]
+
+
+@pytest.mark.parametrize("shares_cores", [False, True])
+def test_an_engine_with_a_turn_gets_full_batches(shares_cores: bool) -> None:
+    engine = SumEngine(parallel_calls=2)
+    engine.shares_cores, engine.turn = shares_cores, 8
+    outcomes = run(even_items(101), engine, workers=2)
+    assert [outcome.result.value for outcome in outcomes] == [expected(2 * index) for index in range(101)]
+    sizes = [shape[0] for shape in engine.batches if len(shape) == 4]  # of the images; the task asks once more for each
+    assert sum(sizes) == 101
+    assert sizes.count(engine.preferred_batch) >= 20  # of 25 that are full at best
+
+
+def test_a_turn_waits_for_no_input_that_is_not_there_yet() -> None:
+    """The source gives three items, and goes on only when their answers are out."""
+    engine = SumEngine(parallel_calls=1)
+    engine.turn = 8
+    answered = threading.Semaphore(0)
+
+    def source() -> Iterator[Item]:
+        for index, one in enumerate(even_items(9)):
+            if index and index % 3 == 0:
+                for _ in range(3):
+                    assert answered.acquire(timeout=20)
+            yield one
+
+    for _ in Pipeline(SumTask(), {"sum": engine}, RunConfig(workers=2)).run(source()):
+        answered.release()
+    assert sum(shape[0] for shape in engine.batches) == 18
+
+
+class _Encoding(BaseTask):
+    """A task whose images are decoded by its engine."""
+
+    def analyse(self, image):
+        outputs = yield Request("sum", image)
+        return Sum(int(outputs["sum"]))
+
+
+class _DecodingEngine(SumEngine):
+    """Knows photos that hold a number in words; the rest it hands back."""
+
+    def run(self, batch):
+        if isinstance(batch, np.ndarray):
+            return super().run(batch)
+        foreign = [photo for photo in batch if not photo.content.isdigit()]
+        if foreign:
+            raise NotDecodedError(foreign)
+        return {"sum": np.array([int(photo.content) for photo in batch])}
+
+
+def test_what_a_device_can_not_decode_goes_the_way_of_the_cpu() -> None:
+    def whole(index: int) -> Photo:
+        if index % 5 == 2:
+            raise InputError("damaged")
+        return Photo(np.full((1, 1, 1), 7, np.uint8))
+
+    def photo(index: int) -> Photo:
+        content = b"no number" if index % 5 in (1, 2) else str(index).encode()
+        return Photo(EncodedPhoto(content, 4, 4), full_size=(4, 4), reload=partial(whole, index))
+
+    engine = _DecodingEngine(parallel_calls=1)
+    engine.turn = 4
+    items = [Item(index, Input(str(index), ""), partial(photo, index)) for index in range(40)]
+    outcomes = list(Pipeline(_Encoding(), {"sum": engine}, RunConfig(workers=2)).run(items))
+    for index, outcome in enumerate(outcomes):
+        if index % 5 == 2:
+            assert outcome.failure == "damaged"
+        else:
+            assert outcome.result.value == (7 if index % 5 == 1 else index)
