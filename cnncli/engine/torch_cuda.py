@@ -112,6 +112,7 @@ class Replays:
         with contextlib.suppress(RuntimeError):  # an operation that waits for the device, or too little memory
             graph = torch.cuda.CUDAGraph()
             held = images.clone()
+            self._forward(held)  # in this thread, for which the libraries may have nothing set up yet
             # other threads go on to allocate: by default that would end the capture
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 outputs = self._forward(held)

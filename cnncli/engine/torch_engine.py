@@ -75,6 +75,11 @@ class TorchEngine:
             outputs = self._step(*outputs)
         return tuple(value.float() if value.dtype in HALVES else value for value in outputs)
 
+    def synchronize(self) -> None:
+        """Wait until the device has done what was asked of it."""
+        if self._device.type != "cpu":
+            getattr(torch, self._device.type).synchronize()
+
     def _plain(self, batch: np.ndarray) -> list[np.ndarray]:
         array = np.require(batch, requirements="CW")
         if self._overlap:

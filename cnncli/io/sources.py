@@ -11,7 +11,6 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from cnncli.errors import UsageError
@@ -53,7 +52,7 @@ class Input:
 
     @property
     def is_video(self) -> bool:
-        return Path(self.file).suffix.lower() in VIDEO_SUFFIXES
+        return os.path.splitext(self.file)[1].lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
