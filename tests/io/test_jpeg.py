@@ -77,6 +77,15 @@ def test_refuses_a_bomb_of_scans() -> None:
         decode(content[:last] + content[last:-2] * 600 + content[-2:])
 
 
+def test_refuses_a_bomb_of_scans_of_single_components() -> None:
+    """A baseline file may have a scan for each component, and damaged ones again and again."""
+    content = encoded(photo(), "JPEG", subsampling=0)
+    head = content[: START_OF_SCAN.search(content).start()]
+    scans = b"".join(b"\xff\xda\x00\x08\x01" + bytes([1 + number % 3, 0]) + b"\x00\x3f\x00" for number in range(600))
+    with pytest.raises(InputError, match="more than 500 scans"):
+        decode(head + scans + content[-2:])
+
+
 def test_counts_the_scans_of_a_progressive_photo() -> None:
     content = encoded(photo(), "JPEG", progressive=True)
     assert len(START_OF_SCAN.findall(content)) == len(re.findall(rb"\xff\xda", content)) == 10
