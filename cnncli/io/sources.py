@@ -139,6 +139,8 @@ class Sources:
             if name == STDIN:
                 yield from self._lines_of_stdin(separator)
                 return
+            if stat.S_ISFIFO(os.stat(name).st_mode):
+                raise UsageError(f"@{name}: a pipe can be read once only; pipe the list into @-")
             with open(name, "rb") as file:
                 yield from _split(file, separator, name)
         except OSError as error:

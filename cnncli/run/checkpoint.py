@@ -90,6 +90,10 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                     record = json.loads(line)
                     record["file"], record["index"], record["run"]
                 except (ValueError, KeyError, TypeError) as error:
+                    if not line.endswith(b"\n"):
+                        raise UsageError(
+                            f"{path}: line {number} was not written to its end; finish that run with --resume"
+                        ) from error
                     raise UsageError(f"{path}: line {number} is not a record of cnncli") from error
                 yield record
     except OSError as error:

@@ -345,6 +345,12 @@ def test_says_that_nothing_is_there(word: str, options: dict, message: str, make
         found(word, **options)
 
 
+def test_refuses_a_list_that_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="read once only; pipe the list into @-"):
+        list(Sources([f"@{tmp_path / 'pipe'}"]))
+
+
 def test_yields_what_comes_before_an_empty_folder(make) -> None:
     make("a.jpg", "empty/x.txt")
     inputs = iter(Sources(["a.jpg", "empty"]))
