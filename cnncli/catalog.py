@@ -33,11 +33,13 @@ TASKS: dict[str, TaskEntry] = {
         "What is in the photo: the best labels of a list of classes.",
         analyser="cnncli.tasks.classify:Classify",
         options="cnncli.tasks.classify:ClassifyOptions",
+        device_front="cnncli.nn.photos:classify_front",
     ),
     "detect": TaskEntry(
         "Where things are in the photo: a label, a score and a box for each.",
         analyser="cnncli.tasks.detect:Detect",
         options="cnncli.tasks.detect:DetectOptions",
+        device_front="cnncli.nn.photos:detect_front",
         device_step="cnncli.nn.candidates:detection_candidates",
     ),
     "segment": TaskEntry(

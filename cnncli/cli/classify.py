@@ -30,7 +30,9 @@ def classify(
         str,
         _answer(
             help="auto (default): JPEGs far larger than the network's input are decoded in a reduced size, which "
-            "moves scores by less than 0.01 on average; full: never."
+            "moves scores by less than 0.01 on average; full: never; device: JPEGs are decoded, resized and cropped by "
+            "the GPU (nvJPEG), which moves scores a little, the others on the CPU. Damage inside a JPEG that a GPU's "
+            "decoder passes over isn't noticed then."
         ),
     ] = "auto",
 ) -> int:

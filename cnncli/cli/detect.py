@@ -152,6 +152,14 @@ def detect(
         int | None, _answer(help="Also look at squares of this many pixels: finds small objects in large photos.")
     ] = None,
     tile_overlap: Annotated[float, _answer(help="Part of a tile shared with the next (default: 0.2).")] = 0.2,
+    decode: Annotated[
+        str,
+        _answer(
+            help="auto (default) and full: photos are decoded on the CPU; device: JPEGs are decoded and resized by the "
+            "GPU (nvJPEG), which moves scores a little, the others on the CPU. Damage inside a JPEG that a GPU's "
+            "decoder passes over isn't noticed then."
+        ),
+    ] = "auto",
     count: Annotated[bool, _output("--count", help="Give the number of objects per class over all inputs.")] = False,
     crops: Annotated[Path | None, _output(help="Write every object as a picture below this folder.")] = None,
     images: Annotated[Path | None, _output(help="With --format coco: the file that maps image ids to names.")] = None,
@@ -168,6 +176,6 @@ def detect(
 
     names = chosen_names("--classes", classes)
     own = read_names(labels) if labels else ()
-    chosen = DetectOptions(conf, iou, max_det, names, own, single, tile, tile_overlap)
+    chosen = DetectOptions(conf, iou, max_det, names, own, single, tile, tile_overlap, decode)
     addition = _Detections(output, crops, count, images, offer=tile is None and not manners.quiet)
     return execute("detect", chosen, inputs, engine, inputs_as, output, run, manners, addition)

@@ -51,7 +51,7 @@ def resize_and_crop(
     height, width = image.shape[:2]
     new_width, new_height = short_side_size(width, height, short)
     scale_x, scale_y = new_width / width, new_height / height
-    top, left = _crop_start(new_height, crop[0]), _crop_start(new_width, crop[1])
+    top, left = crop_start(new_height, crop[0]), crop_start(new_width, crop[1])
     seen = min(new_height, crop[0]), min(new_width, crop[1])
     y, x = max(top, 0), max(left, 0)
     columns = x / scale_x, min((x + seen[1]) / scale_x, width)
@@ -86,7 +86,7 @@ def _with_margin(edges: tuple[float, float], length: int, support: int, limit: i
     return max(0, math.floor(edges[0] - margin)), min(limit, math.ceil(edges[1] + margin))
 
 
-def _crop_start(length: int, crop: int) -> int:
+def crop_start(length: int, crop: int) -> int:
     """Where a centred crop begins, rounded as in torchvision; negative where it is longer."""
     return round((length - crop) / 2) if crop <= length else -((crop - length) // 2)
 
@@ -105,11 +105,17 @@ def letterbox(image: np.ndarray, size: int, fill: int) -> tuple[np.ndarray, Geom
     import cv2
 
     height, width = image.shape[:2]
-    scale = min(size / width, size / height)
-    inner = max(1, int(width * scale)), max(1, int(height * scale))
+    inner, geometry = letterbox_geometry(width, height, size)
     canvas = np.full((size, size, 3), fill, np.uint8)
     canvas[: inner[1], : inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
-    return canvas, Geometry(inner[0] / width, inner[1] / height)
+    return canvas, geometry
+
+
+def letterbox_geometry(width: int, height: int, size: int) -> tuple[tuple[int, int], Geometry]:
+    """Width and height that an image has in its letterbox, and what undoes it."""
+    scale = min(size / width, size / height)
+    inner = max(1, int(width * scale)), max(1, int(height * scale))
+    return inner, Geometry(inner[0] / width, inner[1] / height)
 
 
 def tiles(width: int, height: int, side: int, overlap: float) -> list[tuple[int, int, int, int]]:

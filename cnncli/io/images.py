@@ -50,7 +50,8 @@ class Photo:
 
     Read for what it stores (io.stored) it may be grey (H, W) and of another number type, and keeps what else its file
     holds: `alpha` (H, W) of the same type, the ICC profile of its colours, and its EXIF block without the orientation.
-    Read in a reduced size, its own is `full_size` (width, height), and `reload` reads it whole.
+    Read in a reduced size, its own is `full_size` (width, height), and `reload` reads it whole. Not read at all
+    (`io.encoded`), `pixels` is an EncodedPhoto.
     """
 
     pixels: np.ndarray

@@ -9,6 +9,7 @@ import numpy as np
 from cnncli.errors import UsageError
 from cnncli.imaging.draw import caption_lines
 from cnncli.imaging.geometry import resize_and_crop
+from cnncli.io.encoded import EncodedPhoto, decode_later
 from cnncli.io.images import Photo, decode, decode_reduced
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
@@ -16,14 +17,17 @@ from cnncli.results.classify import Classification, Embedding, Label
 from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
-DECODING = ("auto", "full")
+DECODING = ("auto", "full", "device")
+DEVICE_FILTERS = ("bilinear", "bicubic")  # what torch resizes with as Pillow does, antialiased
+MOST_SHRINKING = 64  # times: torch holds a filter's weights in 48 kB of a GPU, which is enough for bicubic up to 90
 
 
 @dataclass(frozen=True)
 class ClassifyOptions(Options):
     """`classes` limits the answer to these names; `labels` are other names, one for each class of the model.
 
-    `decode` "auto": JPEGs far larger than the network's input are decoded in a reduced size; "full": never.
+    `decode` "auto": JPEGs far larger than the network's input are decoded in a reduced size; "full": never;
+    "device": JPEGs are decoded, resized and cropped on the device (nn.photos).
     """
 
     top_k: int = 5
@@ -40,7 +44,7 @@ class ClassifyOptions(Options):
         if self.top_k < 1:
             raise UsageError(f"--top-k {self.top_k}: at least 1 label is needed")
         if self.decode not in DECODING:
-            raise UsageError(f"--decode {self.decode}: choose {' or '.join(DECODING)}")
+            raise UsageError(f"--decode {self.decode}: choose {', '.join(DECODING[:-1])} or {DECODING[-1]}")
 
 
 class Classify(BaseTask):
@@ -54,16 +58,22 @@ class Classify(BaseTask):
         self.result_key = "features" if options.embed else "classes"
         self.labels = class_labels(self.model, options.labels)
         self.wanted = class_indices(self.labels, options.classes)
+        if options.decode == "device" and self.model.recipe["filter"] not in DEVICE_FILTERS:
+            resampling = self.model.recipe["filter"]
+            raise UsageError(f"--decode device: {self.model.name} is for '{resampling}', which only the CPU resizes by")
         self.columns = ("features",) if options.embed else _columns(min(options.top_k, len(self.wanted)))
 
     def decode(self, content: bytes, max_pixels: int) -> Photo:
         """The photo, no larger than the network's resize can tell."""
         if self.options.decode == "full":
             return decode(content, max_pixels)
-        return decode_reduced(content, max_pixels, self.model.recipe["resize"])
+        side = self.model.recipe["resize"]
+        if self.options.decode == "device":
+            return decode_later(content, max_pixels, MOST_SHRINKING * side)
+        return decode_reduced(content, max_pixels, side)
 
-    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Classification | Embedding]:
-        outputs = yield Request("classify", self.prepare(image))
+    def analyse(self, image: np.ndarray | EncodedPhoto) -> Generator[Request, Outputs, Classification | Embedding]:
+        outputs = yield Request("classify", image if isinstance(image, EncodedPhoto) else self.prepare(image))
         return self.interpret(outputs)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:

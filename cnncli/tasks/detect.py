@@ -9,8 +9,9 @@ import numpy as np
 from cnncli.errors import InputError, UsageError
 from cnncli.imaging.boxes import areas, decode_boxes, lies_in_larger, stated_anchors, suppress_per_class
 from cnncli.imaging.draw import draw_boxes
-from cnncli.imaging.geometry import Geometry, letterbox, tiles
-from cnncli.io.images import Photo
+from cnncli.imaging.geometry import Geometry, letterbox, letterbox_geometry, tiles
+from cnncli.io.encoded import EncodedPhoto, decode_later
+from cnncli.io.images import Photo, decode
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.detect import Detection, Detections
@@ -18,6 +19,7 @@ from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
 MOST_OF_ALL_VIEWS = 20_000  # candidates of a photo and its tiles: suppression takes time by their square
+DECODING = ("auto", "full", "device")
 CUT_MARGIN = 0.02  # of a tile's side: a box that ends this near to its inner edge may be part of a larger object
 
 
@@ -26,7 +28,8 @@ class DetectOptions(Options):
     """Scores from `conf`, overlaps up to `iou`, at most `max_det` boxes; `classes` limits the answer to these names.
 
     `single`: only the most salient object. `tile` (px of the photo, None for none) also looks at overlapping squares
-    of this side, `tile_overlap` of it shared with the next.
+    of this side, `tile_overlap` of it shared with the next. `decode` "auto" and "full": the CPU decodes photos;
+    "device": JPEGs are decoded and resized on the device (nn.photos).
     """
 
     conf: float = 0.25
@@ -37,6 +40,7 @@ class DetectOptions(Options):
     single: bool = False
     tile: int | None = None
     tile_overlap: float = 0.2
+    decode: str = "auto"
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -53,6 +57,10 @@ class DetectOptions(Options):
             raise UsageError(f"--tile {self.tile}: give at least 32 pixels")
         if not 0 <= self.tile_overlap < 0.9:
             raise UsageError(f"--tile-overlap {self.tile_overlap:g}: give a part from 0 to 0.9")
+        if self.decode not in DECODING:
+            raise UsageError(f"--decode {self.decode}: choose {', '.join(DECODING[:-1])} or {DECODING[-1]}")
+        if self.decode == "device" and self.tile is not None:
+            raise UsageError("--tile: tiles are cut out of decoded photos; leave it out, or --decode device")
 
 
 class Detect(BaseTask):
@@ -76,12 +84,16 @@ class Detect(BaseTask):
         self.columns = ("detections",)
         self._has_points = "points" in self.model.outputs
 
-    def analyse(self, image: np.ndarray) -> Generator[Request, Outputs, Detections]:
+    def decode(self, content: bytes, max_pixels: int) -> Photo:
+        """The whole photo, or what a device makes it of."""
+        return decode_later(content, max_pixels) if self.options.decode == "device" else decode(content, max_pixels)
+
+    def analyse(self, image: np.ndarray | EncodedPhoto) -> Generator[Request, Outputs, Detections]:
         height, width = image.shape[:2]
         found = []
         for left, top, right, bottom in self._views(width, height):
-            pixels, geometry = letterbox(image[top:bottom, left:right], self.model.recipe["input"][0], self.fill)
-            outputs = yield Request("detect", pixels)
+            request, geometry = self._request(image, (left, top, right, bottom))
+            outputs = yield request
             corners, scores, classes = self._decode(outputs, geometry)
             corners += np.array([left, top, left, top], np.float32)
             found.append((corners, scores, classes, _cut(corners, (left, top, right, bottom), width, height)))
@@ -93,6 +105,15 @@ class Detect(BaseTask):
         corners, scores, classes = corners[whole], scores[whole], classes[whole]
         result = self.interpret(corners, scores, classes, width, height)
         return self._with_points(result, outputs["points"], geometry, width, height) if "points" in outputs else result
+
+    def _request(self, image: np.ndarray | EncodedPhoto, view: tuple[int, int, int, int]) -> tuple[Request, Geometry]:
+        """What the network is to see of a view, which of a photo for the device is all of it."""
+        size = self.model.recipe["input"][0]
+        if isinstance(image, EncodedPhoto):
+            return Request("detect", image), letterbox_geometry(image.width, image.height, size)[1]
+        left, top, right, bottom = view
+        pixels, geometry = letterbox(image[top:bottom, left:right], size, self.fill)
+        return Request("detect", pixels), geometry
 
     def interpret(
         self, corners: np.ndarray, scores: np.ndarray, classes: np.ndarray, width: int, height: int

@@ -86,4 +86,4 @@ def test_records_and_pictures_are_of_the_whole_photo(here, photos: Path, tmp_pat
 def test_refuses_other_ways(here) -> None:
     done = here("classify", "x.jpg", "--decode", "half")
     assert done.returncode == 2
-    assert b"--decode half: choose auto or full" in done.stderr
+    assert b"--decode half: choose auto, full or device" in done.stderr

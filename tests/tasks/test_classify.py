@@ -9,14 +9,17 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from cnncli.catalog import DEFAULT_MODELS, MODELS, TASKS, resolve
+from cnncli.config import DEFAULT_MAX_PIXELS
 from cnncli.errors import InputError, UsageError
+from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
 from cnncli.io.store import model_path, shipped_folder
 from cnncli.io.weights import ModelInfo, read_info
 from cnncli.results.classify import Classification, Embedding, Label
 from cnncli.tasks.base import Request
-from cnncli.tasks.classify import Classify, ClassifyOptions, softmax, top_labels
+from cnncli.tasks.classify import MOST_SHRINKING, Classify, ClassifyOptions, softmax, top_labels
 from tests.conftest import PHOTOS
+from tests.io.pictures import encoded
 
 INFO = ModelInfo(
     name="pets",
@@ -225,3 +228,34 @@ def test_every_task_has_the_name_and_models_of_its_catalog_entry(name: str) -> N
 def test_keeps_the_recipe_of_its_own_model() -> None:
     wide = replace(INFO, recipe={"input": [8, 5], "resize": 9, "filter": "nearest"})
     assert task(wide).prepare(noise(30, 20)).shape == (8, 5, 3)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    return encoded(Image.fromarray(PHOTO["chelsea"]).resize((width, height)), "JPEG")
+
+
+def test_leaves_photos_to_the_device() -> None:
+    classify = task(decode="device")
+    photo = classify.decode(jpeg(90, 60), DEFAULT_MAX_PIXELS)
+    assert isinstance(photo.pixels, EncodedPhoto)
+    steps = classify.analyse(photo.pixels)
+    request = next(steps)
+    assert request.array is photo.pixels
+    with pytest.raises(StopIteration) as end:
+        steps.send({"logits": LOGITS, "features": FEATURES})
+    assert end.value.value == answer(classify)
+
+
+@pytest.mark.parametrize(("side", "kind"), [(8 * MOST_SHRINKING, EncodedPhoto), (8 * MOST_SHRINKING + 1, np.ndarray)])
+def test_shrinks_photos_by_far_on_the_cpu(side: int, kind: type) -> None:
+    photo = task(decode="device").decode(jpeg(600, side), DEFAULT_MAX_PIXELS)
+    assert photo.size == (600, side)
+    assert isinstance(photo.pixels, kind)
+
+
+def test_devices_have_no_other_filters() -> None:
+    for resampling in ("nearest", "lanczos"):
+        info = replace(INFO, recipe={**INFO.recipe, "filter": resampling})
+        with pytest.raises(UsageError, match=f"--decode device: pets is for '{resampling}', which only the CPU"):
+            task(info, decode="device")
+        task(info, decode="full")

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnncli.config import DEFAULT_MAX_PIXELS
 from cnncli.engine.onnx_engine import OnnxEngine
 from cnncli.errors import InputError, UsageError
 from cnncli.imaging.geometry import letterbox
+from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
 from cnncli.io.store import model_path
 from cnncli.io.weights import ModelInfo, load_weights
 from cnncli.results.detect import SCHEMA, Detections
 from cnncli.tasks.detect import Detect, DetectOptions
 from tests.conftest import PHOTOS
+from tests.io.pictures import encoded
+from tests.tasks.driving import finish
 
 GOLDEN = Path(__file__).parent / "golden" / "efficientdet.npz"  # golden/make_efficientdet.py makes it
 INFO = ModelInfo(
@@ -340,3 +344,26 @@ def test_draws_points() -> None:
     with_points = task.draw(Photo(photo), found, ".png").pixels
     bare = Detections(tuple(replace(entry, points=()) for entry in found.detections))
     assert (with_points != task.draw(Photo(photo), bare, ".png").pixels).any()
+
+
+@pytest.mark.parametrize("size", [(256, 128), (90, 251), (1, 1)])
+def test_places_boxes_of_photos_that_the_device_decodes(size: tuple[int, int]) -> None:
+    content = encoded(Image.new("RGB", size), "JPEG")
+    task = Detect({"detect": INFO}, DetectOptions(decode="device"))
+    photo = task.decode(content, DEFAULT_MAX_PIXELS)
+    assert isinstance(photo.pixels, EncodedPhoto)
+    found = outputs((cell(1, 1), 0, 0.9), (cell(3, 9), 2, 0.8))
+    result, (request,) = finish(task.analyse(photo.pixels), lambda request: found)
+    assert request.array is photo.pixels
+    assert result == answer(found, np.zeros((size[1], size[0], 3), np.uint8))
+    assert size == (1, 1) or result.detections
+
+
+def test_devices_cut_no_tiles() -> None:
+    with pytest.raises(UsageError, match="--tile: tiles are cut out of decoded photos"):
+        DetectOptions(decode="device", tile=320)
+
+
+def test_rejects_another_way_of_decoding() -> None:
+    with pytest.raises(UsageError, match="--decode gpu: choose auto, full or device"):
+        DetectOptions(decode="gpu")
