@@ -12,6 +12,8 @@ DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit for an error: half a giga
 ENGINES = ("auto", "onnx", "torch", "opencv")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+ALL_GPUS = "cuda:all"
+DEVICES = re.compile(rf"{ALL_GPUS}|cpu(,cpu)+|cuda(:\d+)?(,cuda(:\d+)?)+")  # of one kind: all give the same answers
 SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -44,7 +46,10 @@ class Shard:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Where and how a model runs. `weights` is a file; otherwise `model` names one (None: the task's default)."""
+    """Where and how a model runs. `weights` is a file; otherwise `model` names one (None: the task's default).
+
+    `device` may name several, as "cuda:0,cuda:2", or "cuda:all": what runs on one alone asks for `need_one_device`.
+    """
 
     model: str | None = None
     weights: Path | None = None
@@ -56,17 +61,28 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.model and self.weights:
             raise UsageError("--model and --weights both name a model; give one of them")
-        if not DEVICE.fullmatch(self.device):
-            raise UsageError(f"--device {self.device}: choose auto, cpu, cuda, cuda:N or mps")
+        _check_device(self.device)
         _choice("--engine", self.engine, ENGINES)
         _choice("--precision", self.precision, PRECISIONS)
         if self.engine == "onnx" and self.precision in ("fp16", "bf16"):
             raise UsageError(f"--precision {self.precision} needs --engine torch; the onnx engine computes in fp32")
-        if self.engine == "opencv" and self.device not in ("auto", "cpu"):
+        on_cpu = set(self.device.split(",")) <= {"auto", "cpu"}
+        if self.engine == "opencv" and not on_cpu:
             raise UsageError(f"--device {self.device} needs --engine torch; OpenCV runs on the CPU")
-        if self.engine == "onnx" and self.device not in ("auto", "cpu"):
+        if self.engine == "onnx" and not on_cpu:
             raise UsageError(f"--device {self.device} needs --engine torch; the onnx engine runs on the CPU")
         _at_least("--threads", self.threads, 1)
+
+    @property
+    def names_several(self) -> bool:
+        """Whether `device` names several, or all there are."""
+        return DEVICE.fullmatch(self.device) is None
+
+    def need_one_device(self, what: str = "this") -> None:
+        """UsageError where several are named."""
+        if self.names_several:
+            kind = "cpu" if self.device.startswith("cpu") else "cuda:0"
+            raise UsageError(f"--device {self.device}: {what} runs on one device; name one, such as {kind}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,18 @@ def options_digest(task_options: Any, **choices: Any) -> str:
 
     entries = {**asdict(task_options), **choices}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _check_device(text: str) -> None:
+    """UsageError for what names no device, or several that would not give the same answers."""
+    if DEVICE.fullmatch(text) or DEVICES.fullmatch(text):
+        return
+    names = text.split(",")
+    if len(names) > 1 and all(DEVICE.fullmatch(name) or name == ALL_GPUS for name in names):
+        raise UsageError(f"--device {text}: a list is of GPUs alone, such as cuda:0,cuda:1, or of cpu alone")
+    raise UsageError(
+        f"--device {text}: choose auto, cpu, cuda, cuda:N, {ALL_GPUS}, a list such as cuda:0,cuda:1, or mps"
+    )
 
 
 def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:

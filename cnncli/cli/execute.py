@@ -129,7 +129,7 @@ def execute(
     sources = sources or find_sources(words, inputs, [*filter(None, [output.out_dir]), *addition.places])
     expected = peek_count(sources, max(GPU_PAYS_FROM + 1, available_cpus()))
     notify = (lambda message: None) if manners.quiet else say
-    session = opened(notify) if opened else open_session(task, options, engine, expected, notify)
+    session = opened(notify) if opened else open_session(task, options, engine, expected, notify, several=True)
     if manners.verbose:
         say(_description(session))
     context = RunContext(session, sources, output, run)

@@ -54,7 +54,12 @@ def engine_options(
     weights: Annotated[Path | None, _model(help="Weights file to use instead of a model by name.")] = None,
     device: Annotated[
         str,
-        _model("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: a GPU for over 64 inputs, else the CPU."),
+        _model(
+            "--device",
+            "-d",
+            help="auto, cpu, cuda, cuda:N or mps; cuda:all or a list such as cuda:0,cuda:1: a process on each. auto: "
+            "a GPU for over 64 inputs, else the CPU.",
+        ),
     ] = "auto",
     engine: Annotated[str, _model(help="auto, onnx (CPU) or torch (any device).")] = "auto",
     precision: Annotated[
@@ -73,7 +78,12 @@ class FilterConfig(EngineConfig):
 def filter_options(
     device: Annotated[
         str,
-        _device("--device", "-d", help="auto, cpu, cuda, cuda:N or mps. auto: the CPU, which is rarely the slower."),
+        _device(
+            "--device",
+            "-d",
+            help="auto, cpu, cuda, cuda:N or mps; cuda:all or a list such as cuda:0,cuda:1: a process on each. auto: "
+            "the CPU, which is rarely the slower.",
+        ),
     ] = "auto",
     engine: Annotated[str, _device(help="auto, opencv (CPU) or torch (any device); both give the same.")] = "auto",
     threads: Annotated[str, _device(help="Threads of torch; auto: all cores.")] = "auto",

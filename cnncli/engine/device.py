@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+MOST_DEVICES = 255  # that an exit code can tell
 CUDA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 
@@ -22,6 +23,11 @@ def available_cpus() -> int:
     return count
 
 
+def part_of(count: int, parts: int, number: int) -> int:
+    """How many of `count` cores or threads part `number` of all parts gets; at least 1."""
+    return max(1, count // parts + (number < count % parts))
+
+
 def cuda_device_count() -> int:
     """Number of NVIDIA GPUs, asked of the driver's own library."""
     for name in CUDA_DRIVERS:
@@ -33,6 +39,19 @@ def cuda_device_count() -> int:
         if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
             return count.value
     return 0
+
+
+def cuda_device_count_apart() -> int:
+    """`cuda_device_count()` asked in a fork: a process that has called the driver can't fork others that use it."""
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+        try:
+            count = min(cuda_device_count(), MOST_DEVICES)
+        finally:
+            os._exit(count)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return max(code, 0)  # below 0: the driver has ended it
 
 
 def accelerator() -> str | None:

@@ -38,6 +38,7 @@ ASKED_BY: dict[str, tuple[str, Any]] = {
 
 def open_subject(config: EngineConfig, notify: Notify = lambda message: None) -> Subject:
     """The network that --model or --weights names (the default of classify) on the device that is asked for."""
+    config.need_one_device("looking inside a network")
     if config.engine not in ("auto", "torch"):
         raise UsageError(f"--engine {config.engine}: looking inside a network takes torch; leave --engine out")
     if config.precision not in ("auto", "fp32"):

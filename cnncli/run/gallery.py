@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,12 @@ import numpy as np
 from cnncli.config import RunConfig, Shard
 from cnncli.errors import UsageError
 from cnncli.io.atomic import write_atomically
-from cnncli.io.images import read_file, reason
+from cnncli.io.images import reason
 from cnncli.io.sources import Input, SourceOptions, Sources
 from cnncli.io.store import cache_folder
 from cnncli.results.record import Record
 from cnncli.results.verify_face import Candidate, PhotoFaces, Recognition
-from cnncli.run.items import Item
+from cnncli.run.items import Item, load_file
 from cnncli.run.pairs import NO_FACE, has_faces
 from cnncli.run.pipeline import Outcome
 from cnncli.run.runner import run_items
@@ -157,7 +158,7 @@ def recognise(
 def _outcomes(session: Session, files: Iterable[str], config: RunConfig) -> Iterator[Outcome]:
     decode = session.task.decode
     items = (
-        Item(index, Input(file, ""), lambda file=file: decode(read_file(file, config.max_pixels), config.max_pixels))
+        Item(index, Input(file, ""), partial(load_file, file, decode, config.max_pixels))
         for index, file in enumerate(files)
     )
     return (outcome for _, outcome in run_items(session, items, replace(config, shard=Shard())))

@@ -4,6 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cnncli.config import RunConfig
@@ -19,6 +20,7 @@ Decode = Callable[[bytes, int], Photo]  # a file's bytes and the most pixels
 class Item:
     """One picture to analyse: `load` gives it or raises InputError; `extra` goes into its record.
 
+    A run on several devices sends items to their processes, so `load` is one that can be pickled.
     `photo_bytes` is what it holds in memory before it is loaded (a video's frame).
     """
 
@@ -74,10 +76,19 @@ def _all_items(sources: Sources, config: RunConfig, decode: Decode) -> Iterator[
             yield source, _loader(source, config.max_pixels, decode), {}, 0
 
 
+def load_file(file: str, decode: Decode, max_pixels: int) -> Photo:
+    return decode(read_file(file, max_pixels), max_pixels)
+
+
+def _load_stdin(decode: Decode, max_pixels: int) -> Photo:
+    return decode(read_stream(sys.stdin.buffer, max_pixels), max_pixels)
+
+
 def _loader(source: Input, max_pixels: int, decode: Decode) -> Callable[[], Photo]:
+    """No closure, for it may be sent to another process."""
     if source.is_stdin:
-        return lambda: decode(read_stream(sys.stdin.buffer, max_pixels), max_pixels)
-    return lambda: decode(read_file(source.file, max_pixels), max_pixels)
+        return partial(_load_stdin, decode, max_pixels)
+    return partial(load_file, source.file, decode, max_pixels)
 
 
 def _pages(source: Input, max_pixels: int) -> Iterator[Frame]:
@@ -91,17 +102,14 @@ def _frames(source: Input, frames: Iterator[Frame]) -> Iterator[Unnumbered]:
             extra = {"frame": frame.number}
             if frame.seconds is not None:
                 extra["seconds"] = round(frame.seconds, 3)
-            yield source, _give(frame.photo), extra, frame.photo.pixels.nbytes
+            yield source, partial(_given, frame.photo), extra, frame.photo.pixels.nbytes
     except InputError as error:
-        yield source, _fail(error), {}, 0
+        yield source, partial(_fail, error), {}, 0
 
 
-def _give(photo: Photo) -> Callable[[], Photo]:
-    return lambda: photo
+def _given(photo: Photo) -> Photo:
+    return photo
 
 
-def _fail(error: InputError) -> Callable[[], Photo]:
-    def load() -> Photo:
-        raise error
-
-    return load
+def _fail(error: InputError) -> Photo:
+    raise error

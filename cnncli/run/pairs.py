@@ -4,6 +4,7 @@ import csv
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -108,6 +109,9 @@ def verify(
     waiting = list(items)
     files = dict.fromkeys(file for item in waiting for file in (item.file, item.extra["file2"]))
     run = replace(session, run=replace(session.run, result_key="verified"))
+    if session.devices and STDIN in files:  # read here, or the process that reads it would be the only one to have it
+        with suppress(InputError):  # whoever reads it next is told the same
+            content_of(STDIN, config.max_pixels)
     known: dict[str, Outcome] = {}
     position = 0
     for _, outcome in run_items(session, _photo_items(files, session.task.decode, config), config):

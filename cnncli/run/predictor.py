@@ -44,6 +44,7 @@ class Predictor:
             raise UsageError(f"there is no task '{task}'; choose from {', '.join(TASKS)}")
         self.task = task
         self._engine_config = EngineConfig(**_take(options, EngineConfig))
+        self._engine_config.need_one_device("a Predictor")
         self._run_config = RunConfig(**_take(options, RunConfig))
         self._options = resolve(TASKS[task].options)
         fields = self._options.__dataclass_fields__

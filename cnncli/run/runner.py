@@ -1,6 +1,7 @@
 """A whole run: sources in, records out. What the commands and the Predictor share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from cnncli.config import RunConfig, Shard
@@ -28,6 +29,8 @@ def run_items(
 ) -> Iterator[tuple[Record, Outcome]]:
     """Records of the items, in their order, each with the outcome that it was made from.
 
+    A session of several devices has each item done by one of their processes: there the products write.
+
     `total` is the number of inputs over all shards, which sharded records state.
     """
 
@@ -37,8 +40,16 @@ def run_items(
             extra |= product.write(item, photo, result)
         return extra
 
-    pipeline = Pipeline(session.task, session.engines, config, finish if products else None)
-    for outcome in pipeline.run(items):
+    def work(session: Session, items: Iterable[Item], config: RunConfig) -> Iterator[Outcome]:
+        return Pipeline(session.task, session.engines, config, finish if products else None).run(items)
+
+    if session.devices:
+        from cnncli.run.processes import spread  # here, because few runs need it
+
+        for run, outcome in spread(session, items, config, work):
+            yield record_of(replace(session, run=run), outcome, config.shard, total, timings), outcome
+        return
+    for outcome in work(session, items, config):
         yield record_of(session, outcome, config.shard, total, timings), outcome
 
 

@@ -1,15 +1,16 @@
 """Opens a task: finds its weights, picks engine and device, and says what it chose."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cnncli.catalog import DEFAULT_MODELS, HALF_PRECISION, TASKS, resolve
-from cnncli.config import EngineConfig, options_digest
+from cnncli.config import ALL_GPUS, EngineConfig, options_digest
 from cnncli.engine import kept
 from cnncli.engine.base import Engine
-from cnncli.engine.device import accelerator, available_cpus
+from cnncli.engine.device import accelerator, available_cpus, cuda_device_count_apart, part_of
 from cnncli.errors import DeviceError, UsageError, WeightsError
 from cnncli.io.store import model_path
 from cnncli.io.weights import Weights
@@ -26,12 +27,18 @@ Modules = Callable[[], dict[str, Any]]  # makes what the task adds to its networ
 
 @dataclass(frozen=True)
 class Session:
-    """A task ready to run: its generator, one engine per model, and what its records will say."""
+    """A task ready to run: its generator, one engine per model, and what its records will say.
+
+    With several `devices` a process for each is to run it (see run.processes). Then this one has no engines, and
+    `open_on(number)` opens the session of a device, with its part of the cores.
+    """
 
     task: Task
     engines: dict[str, Engine]
     run: Run
     precision: str
+    devices: tuple[str, ...] = ()
+    open_on: Callable[[int], "Session"] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,25 +49,99 @@ class _Place:
 
 
 def open_session(
-    name: str, options: Any, config: EngineConfig, expected_inputs: int, notify: Notify = lambda message: None
+    name: str,
+    options: Any,
+    config: EngineConfig,
+    expected_inputs: int,
+    notify: Notify = lambda message: None,
+    several: bool = False,
 ) -> Session:
-    """Load a task for a run over some `expected_inputs` (what `--device auto` and the use of cores go by)."""
-    if options.roles and config.engine == "opencv":
-        raise UsageError(f"--engine opencv: {name} runs a network; choose auto, onnx or torch")
-    weights = _weights_of(name, options, config)
-    task = resolve(TASKS[name].analyser)({role: model.info for role, model in weights.items()}, options)
+    """Load a task for a run over some `expected_inputs` (what `--device auto` and the use of cores go by).
+
+    `several`: the caller leaves the session to run.runner, so that it may be one of several devices.
+    """
+    if config.names_several:
+        devices = _devices(config, several)
+        if len(devices) > 1:
+            return _open_several(name, options, config, devices, expected_inputs)
+        config = replace(config, device=devices[0])
+    weights = _checked_weights(name, options, config)
+    task = _task(name, options, weights)
     if not weights:
         return _without_models(name, task, options, config)
     place, engines = _start(weights, config, expected_inputs, notify, _device_modules(name, task))
-    if getattr(options, "decode", None) == "device" and place.engine != "torch":
-        raise UsageError("--decode device: photos are decoded where torch computes; give --engine torch, or a GPU")
+    _check_decoder(options, place)
+    engine = next(iter(engines.values()))
+    return Session(task, engines, _run_of(task, options, weights, place, engine.device), place.precision)
+
+
+def _run_of(task: Task, options: Any, weights: dict[str, Weights], place: "_Place", device: str) -> Run:
+    """What the records of a run will say."""
     main, *others = weights.values()
     further = {model.info.task: (model.info.name, model.sha256) for model in others}
     digest = options_digest(options, engine=place.engine, precision=place.precision, further=further)
-    engine = next(iter(engines.values()))
     model, sha256 = (main.info.name, main.sha256) if main.sha256 else (None, None)
-    run = Run(name, model, sha256, engine.name, engine.device, digest, task.result_key, further)
-    return Session(task, engines, run, place.precision)
+    return Run(task.name, model, sha256, place.engine, device, digest, task.result_key, further)
+
+
+def _devices(config: EngineConfig, several: bool) -> tuple[str, ...]:
+    """The devices that a list names, or all GPUs. UsageError where there may be but one."""
+    if not several:
+        config.need_one_device()
+    if not hasattr(os, "fork"):
+        raise DeviceError(
+            f"--device {config.device}: this system can't fork a process for each device; start a run for each, with "
+            "--device cuda:N and --shard I/N, and join them with 'cnncli merge'"
+        )
+    if config.device != ALL_GPUS:
+        return tuple(config.device.split(","))
+    count = cuda_device_count_apart()
+    if not count:
+        raise DeviceError(f"--device {ALL_GPUS}: no GPU was found; use --device cpu")
+    return tuple(f"cuda:{number}" for number in range(count))
+
+
+def _open_several(
+    name: str, options: Any, config: EngineConfig, devices: tuple[str, ...], expected_inputs: int
+) -> Session:
+    """A session of several devices. Nothing is started here: what a fork would not survive belongs to the forks."""
+    like_first = replace(config, device=devices[0])
+    weights = _checked_weights(name, options, like_first)
+    task = _task(name, options, weights)
+    if not weights:
+        return _without_models(name, task, options, config)
+    place = _place(like_first, expected_inputs, *_abilities(weights))
+    _check_decoder(options, place)
+    count = len(devices)
+
+    def open_on(number: int) -> Session:
+        threads = part_of(config.threads or available_cpus(), count, number)
+        own = replace(config, device=devices[number], threads=threads)
+        return open_session(name, options, own, -(-expected_inputs // count))
+
+    run = _run_of(task, options, weights, place, config.device)
+    return Session(task, {}, run, place.precision, devices, open_on)
+
+
+def _checked_weights(name: str, options: Any, config: EngineConfig) -> dict[str, Weights]:
+    if options.roles and config.engine == "opencv":
+        raise UsageError(f"--engine opencv: {name} runs a network; choose auto, onnx or torch")
+    return _weights_of(name, options, config)
+
+
+def _task(name: str, options: Any, weights: dict[str, Weights]) -> Task:
+    return resolve(TASKS[name].analyser)({role: model.info for role, model in weights.items()}, options)
+
+
+def _check_decoder(options: Any, place: "_Place") -> None:
+    if getattr(options, "decode", None) == "device" and place.engine != "torch":
+        raise UsageError("--decode device: photos are decoded where torch computes; give --engine torch, or a GPU")
+
+
+def _abilities(weights: dict[str, Weights]) -> tuple[bool, bool]:
+    """Whether all models have a graph for the onnx engine, and whether all keep their answers in half precision."""
+    has_graph = all(model.graph is not None for model in weights.values())
+    return has_graph, all(role in HALF_PRECISION for role in weights)
 
 
 def _weights_of(name: str, options: Any, config: EngineConfig) -> dict[str, Weights]:
@@ -112,8 +193,7 @@ def _start(
     weights: dict[str, Weights], config: EngineConfig, expected: int, notify: Notify, modules: Modules
 ) -> tuple[_Place, dict[str, Engine]]:
     """Engines for all models in one place; what the task adds on the device belongs to the first model."""
-    has_graph = all(model.graph is not None for model in weights.values())
-    halves = all(role in HALF_PRECISION for role in weights)
+    has_graph, halves = _abilities(weights)
 
     def engines(place: _Place) -> dict[str, Engine]:
         first = next(iter(weights))

@@ -2,12 +2,14 @@
 
 import ctypes
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cnncli.engine import device
-from cnncli.engine.device import accelerator, available_cpus, cuda_device_count
+from cnncli.engine.device import accelerator, available_cpus, cuda_device_count, cuda_device_count_apart
 
 
 class Driver:
@@ -103,3 +105,29 @@ def test_counts_the_cores_of_an_affinity_mask(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {4}, raising=False)
     monkeypatch.setattr(device, "CGROUPS", tmp_path)
     assert available_cpus() == 1
+
+
+# of Python 3.12 on: the test runner has threads
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("driver", "count"),
+    [(Driver(3), 3), (Driver(0), 0), (Driver(1000), 255)],
+    ids=["three", "none", "as many as can be told"],
+)
+def test_asks_the_driver_in_another_process(monkeypatch: pytest.MonkeyPatch, driver: Driver, count: int) -> None:
+    asked_here = []
+
+    def open_driver(name: str) -> Driver:
+        asked_here.append(name)
+        return driver
+
+    monkeypatch.setattr(ctypes, "CDLL", open_driver)
+    assert cuda_device_count_apart() == count
+    assert not asked_here
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0], ids=["dies", "fails"])
+def test_counts_nothing_where_the_driver_breaks(monkeypatch: pytest.MonkeyPatch, end: Callable[[], object]) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: end())
+    assert cuda_device_count_apart() == 0
