@@ -54,7 +54,7 @@ def bytes_to(batch: np.ndarray, device: str, seconds: float) -> float:
 def bytes_back(outputs: Sequence[np.ndarray], device: str, seconds: float) -> float:
     """Bytes per second of a transfer of such arrays from the device."""
     hosts = [_pinned(torch.from_numpy(value), device) for value in outputs]
-    sources = [host.to(device) for host in hosts]
+    sources = [torch.empty_like(host, device=device) for host in hosts]
 
     def fetch() -> None:
         for host, source in zip(hosts, sources, strict=True):

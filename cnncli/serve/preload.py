@@ -12,7 +12,8 @@ import cnncli
 from cnncli.serve.client import TASKS
 
 ROOMS = ("imaging", "io", "results", "run", "tasks")
-NOT_USED = ("cnncli.io.download", "cnncli.run.benchmark", "cnncli.run.quality")
+BENCHMARKS = tuple(f"cnncli.run.benchmark{part}" for part in ("", "_forward", "_photos", "_stages"))
+NOT_USED = ("cnncli.io.download", "cnncli.run.quality", *BENCHMARKS)
 FURTHER = ("cnncli.engine.onnx_engine", "cnncli.cli.app", "cnncli.cli.report", "cnncli.cli.tables", "cnncli.cli.names")
 COMMANDS = tuple(f"cnncli.cli.{task.replace('-', '_')}" for task in TASKS)
 BLACK = b"P6 8 8 255\n" + bytes(8 * 8 * 3)  # a photo as PPM

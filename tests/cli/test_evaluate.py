@@ -1,4 +1,4 @@
-"""`cnncli eval` and `cnncli bench` as a user calls them."""
+"""`cnncli eval` as a user calls it."""
 
 import json
 import shutil
@@ -46,19 +46,3 @@ def test_eval_explains_a_wrong_layout(cnncli, tmp_path: Path) -> None:
     done = cnncli("eval", "classify", tmp_path)
     assert done.returncode == 2
     assert b"one subfolder per class" in done.stderr
-
-
-def test_bench_reports_every_stage(cnncli, photos: Path) -> None:
-    done = cnncli("bench", "classify", photos, "--seconds", "0.1", "--json", "-m", "efficientnet_lite0")
-    figures = json.loads(done.stdout)
-    names = [stage["stage"] for stage in figures["stages"]]
-    assert names[:3] == ["decode", "prepare", "decode + prepare"]
-    assert names[4] == "interpret"
-    assert all(stage["images_per_s"] > 0 for stage in figures["stages"])
-    reading, forward = figures["stages"][2]["images_per_s"], figures["stages"][3]["images_per_s"]
-    assert figures["bound_images_per_s"] == pytest.approx(1 / (1 / reading + 1 / forward))
-    assert figures["peak_memory_mb"] > 10
-
-
-def test_bench_makes_its_own_photos(cnncli) -> None:
-    assert b"end to end" in cnncli("bench", "classify", "--seconds", "0.05").stdout
