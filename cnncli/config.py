@@ -62,8 +62,8 @@ class EngineConfig:
         if self.model and self.weights:
             raise UsageError("--model and --weights both name a model; give one of them")
         _check_device(self.device)
-        _choice("--engine", self.engine, ENGINES)
-        _choice("--precision", self.precision, PRECISIONS)
+        check_choice("--engine", self.engine, ENGINES)
+        check_choice("--precision", self.precision, PRECISIONS)
         if self.engine == "onnx" and self.precision in ("fp16", "bf16"):
             raise UsageError(f"--precision {self.precision} needs --engine torch; the onnx engine computes in fp32")
         on_cpu = set(self.device.split(",")) <= {"auto", "cpu"}
@@ -100,7 +100,7 @@ class RunConfig:
         _at_least("--batch-size", self.batch_size, 1)
         _at_least("--workers", self.workers, 1)
         _at_least("--max-pixels", self.max_pixels, 1)
-        _choice("--frames", self.frames, ("first", "all"))
+        check_choice("--frames", self.frames, ("first", "all"))
         if self.decode_timeout <= 0:
             raise UsageError(f"--decode-timeout {self.decode_timeout:g}: give a time above 0 seconds")
 
@@ -125,7 +125,8 @@ def _check_device(text: str) -> None:
     )
 
 
-def _choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """UsageError for a value that is none of the choices."""
     if value not in choices:
         raise UsageError(f"{option} {value}: choose {', '.join(choices[:-1])} or {choices[-1]}")
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cnncli.errors import DeviceError, OutOfMemoryError
+from cnncli.errors import DeviceError, NotDecodedError, OutOfMemoryError
 from cnncli.io.encoded import EncodedPhoto
 
 # in the messages of ONNX Runtime, torch and cuBLAS, which have no common type for it
@@ -50,7 +50,29 @@ def run_halving(run: Callable[[Batch], Outputs], batch: Batch) -> Outputs:
         return run(batch)
     except OutOfMemoryError as error:
         if len(batch) == 1:
-            raise DeviceError(f"out of memory for a single image of {batch[0].shape}; use --device cpu") from error
+            way_out = "leave --decode out" if isinstance(batch[0], EncodedPhoto) else "use --device cpu"
+            raise DeviceError(f"out of memory for a single image of {batch[0].shape}; {way_out}") from error
     middle = len(batch) // 2
     first, second = run_halving(run, batch[:middle]), run_halving(run, batch[middle:])
     return {name: np.concatenate([first[name], second[name]]) for name in first}
+
+
+def answers_of(engine: Engine, arrays: Sequence[np.ndarray | EncodedPhoto]) -> list[Outputs | None]:
+    """What a model says to each array of one kind; None to photos that its device can't decode."""
+    if not isinstance(arrays[0], EncodedPhoto):
+        return _rows(run_halving(engine.run, np.stack(arrays)), len(arrays))
+    left = list(arrays)
+    while left:
+        try:
+            rows = iter(_rows(run_halving(engine.run, left), len(left)))
+        except NotDecodedError as error:  # of a half, where the whole did not fit: there may be more
+            failed = set(map(id, error.photos))
+            left = [photo for photo in left if id(photo) not in failed]
+            continue
+        decoded = set(map(id, left))
+        return [next(rows) if id(photo) in decoded else None for photo in arrays]
+    return [None] * len(arrays)
+
+
+def _rows(outputs: Outputs, count: int) -> list[Outputs]:
+    return [{name: values[row] for name, values in outputs.items()} for row in range(count)]

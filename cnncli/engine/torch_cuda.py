@@ -8,7 +8,7 @@ while one waits for its answer, the next one's batch is on its way.
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,27 +23,47 @@ Forward = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 class Overlap:
-    """Calls of a network on a CUDA device, from up to CALLS threads at once."""
+    """Calls of a network on a CUDA device, from up to CALLS threads at once. `recorded`: see Replays."""
 
-    def __init__(self, device: torch.device, forward: Forward):
+    def __init__(self, device: torch.device, forward: Forward, recorded: bool):
         self._device = device
         self._in, self._compute, self._out = (torch.cuda.Stream(device) for _ in range(3))
-        self._forward = Replays(forward, self._compute)
-        self._launching = threading.Lock()
+        self._forward = Replays(forward, self._compute) if recorded else forward
+        self._launching, self._making, self._taking = (threading.Lock() for _ in range(3))
+        self._places = threading.Semaphore(CALLS)
 
-    def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Outputs for an array, copied to the device first."""
-        staged = pinned(torch.from_numpy(batch))
-        return self._run(lambda: staged.to(self._device, non_blocking=True))
+    def run(self, batch: np.ndarray, alone: bool = False) -> list[np.ndarray]:
+        """Outputs for an array, copied to the device first. `alone`: while no other call holds memory there."""
+        with self._place(alone):
+            with torch.cuda.stream(self._in):
+                images = pinned(torch.from_numpy(batch)).to(self._device, non_blocking=True)
+                arrived = self._in.record_event()
+            return self._answers(images, arrived)
 
-    def run_made(self, make: Callable[[], Tensor]) -> list[np.ndarray]:
+    def run_made(self, make: Callable[[], Tensor], alone: bool = False) -> list[np.ndarray]:
         """Outputs for what `make()` puts onto the device."""
-        return self._run(make)
+        with self._place(alone):
+            with self._making, torch.cuda.stream(self._in):
+                # nvJPEG's own stream waits for nothing queued here, and may be given memory that this still reads
+                self._in.synchronize()
+                images = make()
+                arrived = self._in.record_event()
+            return self._answers(images, arrived)
 
-    def _run(self, make: Callable[[], Tensor]) -> list[np.ndarray]:
-        with torch.cuda.stream(self._in):
-            images = make()
-            arrived = self._in.record_event()
+    @contextlib.contextmanager
+    def _place(self, alone: bool) -> Iterator[None]:
+        count = CALLS if alone else 1
+        with self._taking if alone else contextlib.nullcontext():  # two that both take some would wait for ever
+            for _ in range(count):
+                self._places.acquire()
+        try:
+            if alone:
+                torch.cuda.empty_cache()
+            yield
+        finally:
+            self._places.release(count)
+
+    def _answers(self, images: Tensor, arrived: torch.cuda.Event) -> list[np.ndarray]:
         with self._launching, torch.cuda.stream(self._compute):
             self._compute.wait_event(arrived)
             images.record_stream(self._compute)  # its memory is not another's before the network has read it
@@ -109,7 +129,9 @@ class Replays:
         self._seen[shape] += 1
         if self._refused or self._seen[shape] <= SEEN or len(self._recordings) == MOST_GRAPHS:
             return None
-        with contextlib.suppress(RuntimeError):  # an operation that waits for the device, or too little memory
+        # An operation that waits for the device can't be recorded. torch may then keep memory until the run's end, so
+        # networks of which that is known are not tried.
+        with contextlib.suppress(RuntimeError):
             graph = torch.cuda.CUDAGraph()
             held = images.clone()
             self._forward(held)  # in this thread, for which the libraries may have nothing set up yet

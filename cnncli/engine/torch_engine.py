@@ -49,16 +49,26 @@ class TorchEngine:
             torch.backends.cudnn.allow_tf32 = False
             torch.set_float32_matmul_precision("highest")
         self._model = self._placed(load_model(weights), PRECISIONS[precision])
-        self._overlap = Overlap(self._device, self.forward) if self._device.type == "cuda" else None
+        recorded = weights.graph is not None  # what can't be exported has shapes that hang on the photo
+        self._overlap = Overlap(self._device, self.forward, recorded) if self._device.type == "cuda" else None
         self.preferred_batch = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
         self.parallel_calls = CALLS if self._overlap else 1
         # each call takes as much of Python's time as decoding some photos, so an idle GPU waits for a batch
         self.turn = 1 if self._device.type == "cpu" else GPU_BATCH
 
-    @torch.inference_mode()
     def run(self, batch: Batch) -> Outputs:
         try:
-            values = self._encoded(batch) if not isinstance(batch, np.ndarray) else self._plain(batch)
+            return self._answer(batch)
+        except OutOfMemoryError:
+            if self._overlap is None:
+                raise
+        # behind the handler, where nothing holds what the error's frames held; the memory may be that of other calls
+        return self._answer(batch, alone=True)
+
+    @torch.inference_mode()
+    def _answer(self, batch: Batch, alone: bool = False) -> Outputs:
+        try:
+            values = self._encoded(batch, alone) if not isinstance(batch, np.ndarray) else self._plain(batch, alone)
             return dict(zip(self._outputs, values, strict=True))
         except Exception as error:  # on the CPU torch reports lack of memory as a plain RuntimeError
             if not is_lack_of_memory(error):
@@ -75,22 +85,17 @@ class TorchEngine:
             outputs = self._step(*outputs)
         return tuple(value.float() if value.dtype in HALVES else value for value in outputs)
 
-    def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it."""
-        if self._device.type != "cpu":
-            getattr(torch, self._device.type).synchronize()
-
-    def _plain(self, batch: np.ndarray) -> list[np.ndarray]:
+    def _plain(self, batch: np.ndarray, alone: bool) -> list[np.ndarray]:
         array = np.require(batch, requirements="CW")
         if self._overlap:
-            return self._overlap.run(array)
+            return self._overlap.run(array, alone)
         return [value.cpu().numpy() for value in self.forward(torch.from_numpy(array).to(self._device))]
 
-    def _encoded(self, photos: Sequence[EncodedPhoto]) -> list[np.ndarray]:
+    def _encoded(self, photos: Sequence[EncodedPhoto], alone: bool) -> list[np.ndarray]:
         if self._front is None:
             raise TypeError("no front was given that decodes photos on the device")
         if self._overlap:
-            return self._overlap.run_made(partial(self._front, photos))
+            return self._overlap.run_made(partial(self._front, photos), alone)
         return [value.cpu().numpy() for value in self.forward(self._front(photos))]
 
     def _placed(self, model: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:

@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from cnncli.engine.base import is_lack_of_memory
-from cnncli.engine.torch_cuda import SEEN, Replays
+from cnncli.engine.torch_cuda import SEEN, Forward, Replays, pinned
 from cnncli.errors import OutOfMemoryError
 
 WARM_UP = SEEN + 2  # calls: kernels are chosen and loaded, memory is taken, launches are recorded
 MOST_CALLS = 2000  # of a measurement that are queued at once
 LOOKS_PER_SECOND = 20  # the driver averages over a sixth of a second or more
-
-
-Forward = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def seconds_a_call(forward: Forward, batch: np.ndarray, device: str, seconds: float) -> float:
@@ -64,7 +61,7 @@ def bytes_back(outputs: Sequence[np.ndarray], device: str, seconds: float) -> fl
 
 
 def _pinned(tensor: Tensor, device: str) -> Tensor:
-    return tensor.pin_memory() if device.startswith("cuda") else tensor.clone()
+    return pinned(tensor) if device.startswith("cuda") else tensor.clone()
 
 
 def _seconds_a_call(call: Callable[[], Any], device: str, seconds: float) -> float:

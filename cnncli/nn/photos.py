@@ -12,12 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.io import ImageReadMode, decode_jpeg
 
-from cnncli.errors import NotDecodedError
+from cnncli.errors import DeviceError, NotDecodedError
 from cnncli.imaging.geometry import crop_start, letterbox_geometry, short_side_size
 from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import TURNED
+
+try:
+    from torchvision.io import ImageReadMode, decode_jpeg
+except ImportError as error:  # torchvision means to leave decoding to another package
+    raise DeviceError("--decode device: this torchvision decodes no JPEGs; leave --decode out") from error
 
 NO_FAULT_OF_PHOTOS = (torch.OutOfMemoryError, torch.AcceleratorError)  # RuntimeErrors too
 
@@ -88,8 +92,8 @@ def _bilinear(pixels: Tensor, height: int, width: int) -> Tensor:
 
     Those drop bits on the way, which costs a grey level in each twelfth pixel of a photo and moves scores by 0.01.
     """
-    left, right, left_weight, right_weight = _neighbours(pixels.shape[2], width, pixels.device)
-    top, bottom, top_weight, bottom_weight = _neighbours(pixels.shape[1], height, pixels.device)
+    left, right, left_weight, right_weight = _neighbours(pixels.shape[2], width).to(pixels.device)
+    top, bottom, top_weight, bottom_weight = _neighbours(pixels.shape[1], height).to(pixels.device)
     parts = []
     for row, weight in ((top, top_weight), (bottom, bottom_weight)):
         line = pixels.index_select(1, row)
@@ -99,15 +103,14 @@ def _bilinear(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _neighbours(length: int, size: int, device: torch.device) -> Tensor:
+def _neighbours(length: int, size: int) -> Tensor:
     """For each of `size` pixels the two of `length` that it lies between and their weights of 2048: int32 (4, size)."""
     place = ((torch.arange(size, dtype=torch.float64) + 0.5) * (1 / (size / length)) - 0.5).float()
     first = place.floor()
     part = (place - first).masked_fill((first < 0) | (first >= length - 1), 0)
     first = first.clamp(0, length - 1)
     second = (first + 1).clamp(max=length - 1)
-    # made on the CPU: a copy that is waited for is there for every stream that takes it from the cache
-    return torch.stack([first, second, ((1 - part) * 2048).round(), (part * 2048).round()]).int().to(device)
+    return torch.stack([first, second, ((1 - part) * 2048).round(), (part * 2048).round()]).int()
 
 
 def _rounded(values: Tensor) -> Tensor:
@@ -155,7 +158,12 @@ def _decode(contents: Sequence[bytes], device: torch.device) -> list[Tensor]:
     """One call for all: nvJPEG decodes batches. Other devices' photos are decoded on the CPU."""
     files = [torch.frombuffer(bytearray(content), dtype=torch.uint8) for content in contents]  # a copy it may write to
     place = device if device.type == "cuda" else torch.device("cpu")
-    return [pixels.to(device) for pixels in decode_jpeg(files, ImageReadMode.RGB, place)]
+    try:
+        return [pixels.to(device) for pixels in decode_jpeg(files, ImageReadMode.RGB, place)]
+    except RuntimeError as error:
+        if "not compiled" not in str(error):
+            raise
+        raise DeviceError(f"--decode device: this torchvision can't decode on {place}; leave --decode out") from error
 
 
 def _decode_alone(photo: EncodedPhoto, device: torch.device) -> Tensor | None:

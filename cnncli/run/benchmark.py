@@ -39,7 +39,7 @@ def measure(
     first request, `interpret` what it does with the answers; a task without a network does all of it in `prepare`.
     """
     if not photos:
-        raise UsageError("no image to measure with could be read")
+        raise UsageError("no image to measure with could be read; name files of photos, or none for synthetic ones")
     workers = config.workers or available_cpus()
     images = _decoded(session, photos, config)
     stages = [Stage("read", _read_rate(files, config, workers), workers)] if files else []

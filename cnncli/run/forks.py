@@ -1,8 +1,8 @@
 """Processes of a run on several devices: how they are forked, what they do, and how they are talked to.
 
-A fork of a process with threads may hang on a lock that one of these held. So before any thread starts, a process is
-forked that does nothing but fork others when it is told to; and that ends them when the one that it serves has gone,
-however that went.
+A fork of a process with threads may hang on a lock that one of these held. So before the run's threads start (those of
+a progress bar hold no lock that is needed here), a process is forked that does nothing but fork others when it is told
+to; and that ends them when the one that it serves has gone, however that went.
 """
 
 import gc
@@ -25,13 +25,13 @@ from cnncli.config import RunConfig
 from cnncli.engine.device import available_cpus, part_of
 from cnncli.errors import DeviceError
 from cnncli.run.items import Item
-from cnncli.run.pipeline import LEAST_WINDOW, Outcome
+from cnncli.run.pipeline import Outcome, window_of
 from cnncli.run.session import Session
+from cnncli.run.workers import FINISHING
 
 OPENED, ANSWER, FAILED = "opened", "answer", "failed"  # kinds of messages of a process
-BATCHES_AHEAD = 4  # of every call that a device works at; as many as its pipeline takes in
 LENGTH = 8  # bytes before each message
-GRACE = 4.0  # seconds for a process to end in good order, which takes run.workers.FINISHING where pictures are written
+GRACE = 2.0 + 4 * FINISHING  # seconds for a process to end in good order: pictures are written, three networks ended
 FORKED, REFUSED = b"+", b"-"
 TASK = "task"
 
@@ -131,7 +131,7 @@ class Forker:
 def _fork_for(control: socket.socket, life: Callable[[int, socket.socket], None]) -> None:
     """Fork whenever a message comes, until the other end has gone; then see the forks off."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that shows the progress, and tells us
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the one that we serve hears it too, and tells us by going
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     gc.freeze()  # forks share what is never written to
     forks: set[int] = set()
@@ -189,9 +189,7 @@ class DeviceProcess:
 
     def _run(self, number: int, channel: Channel) -> None:
         session, config = self._opened(number)
-        engines = session.engines.values()
-        calls = [engine.parallel_calls * (config.batch_size or engine.preferred_batch) for engine in engines]
-        channel.send(OPENED, session.run, max(LEAST_WINDOW, BATCHES_AHEAD * max(calls)))
+        channel.send(OPENED, session.run, window_of(config, session.engines))
         for outcome in self.work(session, _arriving(channel), config):
             _answer(channel, outcome)
 

@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from cnncli.config import RunConfig
-from cnncli.engine.base import Engine, run_halving
+from cnncli.engine.base import Engine, answers_of
 from cnncli.engine.device import available_cpus
-from cnncli.errors import CnncliError, InputError, NotDecodedError
+from cnncli.errors import CnncliError, InputError
 from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
 from cnncli.run.feeder import END, FED, Feeder
@@ -32,6 +30,7 @@ PHOTO_BUDGET = 512 << 20  # bytes of decoded photos kept, for drawing or as fram
 WORK_BUDGET = 1 << 30  # bytes that tasks fill meanwhile; past it, the next image waits before its first request
 FEED_AHEAD = 8  # items read before there is room for them
 LEAST_WINDOW = 32  # items in flight: enough for slow and fast ones to even out
+STAGES = ("decode", "prepare", "infer", "interpret")  # whose times an outcome tells
 TICK = 0.25  # seconds between looks at the clock while decoders run
 
 Finish = Callable[[Item, Photo, Result], Mapping[str, Any]]
@@ -58,11 +57,12 @@ class _Flight:
     def __init__(self, item: Item):
         self.item = item
         self.photo: Photo | None = None
-        self.reload: Callable[[], Photo] | None = None
+        self.reload: Callable[[], Photo] | None = None  # by the CPU, where a device is to decode it
+        self.undecoded = 0  # bytes that are held until then
         self.size: tuple[int, int] | None = None
         self.orientation: int | None = None
         self.steps: Generator[Request, Outputs, Result] | None = None
-        self.ms = {"decode": 0.0, "prepare": 0.0, "infer": 0.0, "interpret": 0.0}
+        self.ms = dict.fromkeys(STAGES, 0.0)
         self.held = item.photo_bytes
         self.work = 0  # bytes, see Task.working_bytes
         self.admitted = False  # to what it works with
@@ -106,10 +106,12 @@ class Pipeline:
         with flight.timed("decode"):
             photo = (load or flight.item.load)()
         flight.size = photo.size
-        flight.reload = photo.reload
         flight.orientation = photo.orientation
         flight.photo = photo if self.finish else None
-        flight.work = self.task.working_bytes(photo.pixels)
+        if isinstance(photo.pixels, EncodedPhoto):
+            flight.reload, flight.undecoded = photo.reload, photo.pixels.nbytes
+        else:
+            flight.work = self.task.working_bytes(photo.pixels)
         flight.steps = self.task.analyse(photo.pixels)
         return self._step(flight, "prepare", lambda steps: next(steps))
 
@@ -125,6 +127,19 @@ class Pipeline:
             result = end.value
         extra = self.finish(flight.item, flight.photo.whole(), result) if self.finish else {}
         return flight.outcome(result=self.task.release(result), extra=extra)
+
+
+def window_of(config: RunConfig, engines: Mapping[str, Engine]) -> int:
+    """How many items a run with these engines has in flight at most."""
+    workers = config.workers or available_cpus()
+    turns = [config.batch_size or engine.turn for engine in engines.values()]
+    batches = [config.batch_size or engine.preferred_batch for engine in engines.values()]
+    # a batch in each call, one that fills, and one that is decoded meanwhile
+    called = [
+        (2 if engine.shares_cores else engine.parallel_calls + 2) * batch
+        for engine, batch in zip(engines.values(), batches, strict=True)
+    ]
+    return max(LEAST_WINDOW, 2 * workers, *(4 * batch for batch in batches), *(2 * turn for turn in turns), *called)
 
 
 class _Loop:
@@ -149,8 +164,7 @@ class _Loop:
         self.batch_size = {name: config.batch_size or engine.preferred_batch for name, engine in engines.items()}
         self.turn = {name: config.batch_size or engine.turn for name, engine in engines.items()}
         self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed
-        largest = max(self.batch_size.values(), default=1)
-        self.window = max(LEAST_WINDOW, 2 * workers, 4 * largest, 2 * max(self.turn.values(), default=1))
+        self.window = window_of(config, engines)
         self.feeder = Feeder(items, FEED_AHEAD, self._report)
         self.backlog: deque[Item] = deque()  # read, not started
         self.flights: dict[int, _Flight] = {}  # started, by position
@@ -198,26 +212,33 @@ class _Loop:
             self.working.add(position)
             self.workers.submit(position, partial(self.pipeline.begin, flight))
 
+    @property
+    def _in_flight(self) -> int:
+        return self.next_in - self.next_out
+
     def _has_room(self) -> bool:
-        in_flight = self.next_in - self.next_out
-        return in_flight < self.window and len(self.working) < self.most_working and self.held < PHOTO_BUDGET
+        return self._in_flight < self.window and len(self.working) < self.most_working and self.held < PHOTO_BUDGET
 
     def _dispatch(self) -> None:
-        """Make calls for the buckets whose turn it is; while more images are on their way, of full batches alone."""
+        """Make calls for the buckets whose turn it is: of full batches, as long as these can still fill up."""
+        fills = bool(self.working) and self.held < PHOTO_BUDGET // 2 and self._in_flight < self.window * 3 // 4
         for key in list(self.buckets):
             name, waiting = key[0], self.buckets[key]
             size, turn = self.batch_size[name], self.turn[name]
-            if key not in self.running and self.working and len(waiting) < turn:
+            if key not in self.running and fills and len(waiting) < turn:
                 continue
             self.running.add(key)
-            least = min(size, turn) if self.working else 1
-            while len(waiting) >= least and self.calls[name] < self.pipeline.engines[name].parallel_calls:
+            full = min(size, turn) if self.working else 1
+            while len(waiting) >= (full if fills or self.calls[name] else 1) and self._takes_calls(name):
                 self._call(name, waiting[:size])
                 del waiting[:size]
-            if len(waiting) < least:
+            if len(waiting) < full:
                 self.running.discard(key)
             if not waiting:
                 del self.buckets[key]
+
+    def _takes_calls(self, name: str) -> bool:
+        return self.calls[name] < self.pipeline.engines[name].parallel_calls
 
     def _call(self, name: str, members: list[tuple[int, Request]]) -> None:
         positions = tuple(position for position, _ in members)
@@ -227,7 +248,7 @@ class _Loop:
 
         def run() -> list[Outputs | None]:
             start = time.perf_counter()
-            answers = _answers(engine, arrays)
+            answers = answers_of(engine, arrays)
             elapsed = (time.perf_counter() - start) * 1000 / len(arrays)
             for flight in flights:
                 flight.ms["infer"] += elapsed
@@ -295,8 +316,8 @@ class _Loop:
         self.buckets.setdefault(request.kind, []).append((position, request))
 
     def _hold(self, flight: _Flight) -> None:
-        if flight.photo is not None and not flight.held:
-            flight.held = flight.photo.pixels.nbytes
+        if not flight.held:
+            flight.held = flight.photo.pixels.nbytes if flight.photo is not None else flight.undecoded
             self.held += flight.held
 
     def _advanced(self, flight: _Flight, rows: Outputs) -> Any:
@@ -320,24 +341,6 @@ class _Loop:
                 self.workers.submit(position, partial(self.pipeline.begin, flight, flight.reload))
             else:
                 self.workers.submit(position, partial(self.pipeline.advance, flight, rows), urgent=True)
-
-
-def _answers(engine: Engine, arrays: list[Any]) -> list[Outputs | None]:
-    """What a model says to each array; None to photos that its device can't decode."""
-    failed: list[Any] = []
-    left = arrays
-    outputs: Outputs = {}
-    if isinstance(arrays[0], EncodedPhoto):
-        try:
-            outputs = run_halving(engine.run, arrays)
-        except NotDecodedError as error:
-            failed = error.photos
-            left = [photo for photo in arrays if not any(photo is other for other in failed)]
-            outputs = run_halving(engine.run, left) if left else {}
-    else:
-        outputs = run_halving(engine.run, np.stack(arrays))
-    rows = ({key: values[row] for key, values in outputs.items()} for row in range(len(left)))
-    return [None if any(photo is other for other in failed) else next(rows) for photo in arrays]
 
 
 def _failed(flight: _Flight, error: BaseException) -> Outcome:

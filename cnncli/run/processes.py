@@ -19,13 +19,13 @@ from cnncli.results.record import Run
 from cnncli.run.feeder import END, FED, Feeder
 from cnncli.run.forks import ANSWER, FAILED, OPENED, Channel, DeviceProcess, Forker, Work
 from cnncli.run.items import Item
-from cnncli.run.pipeline import PHOTO_BUDGET, TICK, Outcome
+from cnncli.run.pipeline import PHOTO_BUDGET, STAGES, TICK, Outcome
 from cnncli.run.session import Session
 
 CHUNK = 16  # items sent at once, at most
 AHEAD = 4  # times what all processes hold: answers that may wait for a slow item before them
-MOST_DEATHS = 3  # in a row, without an answer in between
-STAGES = ("decode", "prepare", "infer", "interpret")  # whose times an outcome tells
+MOST_DEATHS = 3  # of a device's process in a row, without an answer in between
+MOST_DEADLY = 10  # inputs in a row that ended processes alone
 DIED = "died"  # what comes last of a process
 DEADLY = "the process that read it has died"
 
@@ -82,7 +82,7 @@ class _Loop:
         self.ready: dict[int, tuple[Run, Outcome]] = {}
         self.next_in = self.next_out = 0
         self.held = 0  # bytes of photos
-        self.deaths = 0
+        self.deaths = self.found_out = 0  # since the last answer
 
     def outcomes(self) -> Iterator[tuple[Run, Outcome]]:
         for number in range(len(self.session.devices)):
@@ -181,7 +181,7 @@ class _Loop:
         if kind == OPENED:
             child.run, child.credit = what
         elif kind == ANSWER:
-            self.deaths = 0
+            self.deaths = self.found_out = 0
             self._answered(child, what[0])
         elif kind == FAILED:
             error, trace = what
@@ -195,16 +195,22 @@ class _Loop:
 
     def _bury(self, child: _Child) -> None:
         """Put another process in the place of one that died. What it held is suspected, or found out."""
-        self.deaths += 1
-        if self.deaths == MOST_DEATHS:
-            device = self.session.devices[child.number]
-            raise DeviceError(
-                f"--device {self.session.run.device}: {self.deaths} processes in a row have died, the last on "
-                f"{device}: hardly for their inputs; see whether memory is short, or name other devices (what is "
-                "recorded stays, and --resume goes on)"
-            )
         child.channel.close()
         if child.careful and child.held:
+            self.found_out += 1
             self._answered(child, Outcome(self.flights[child.held[0]], DEADLY, ms=dict.fromkeys(STAGES, 0.0)))
+        else:
+            self.deaths += 1
+        self._judge(child)
         self.suspects = deque(sorted([*self.suspects, *child.held]))
         self.children[self.children.index(child)] = self._started(child.number, careful=True)
+
+    def _judge(self, child: _Child) -> None:
+        """DeviceError where it is not the inputs that end processes."""
+        if self.deaths < MOST_DEATHS * len(self.session.devices) and self.found_out < MOST_DEADLY:
+            return
+        raise DeviceError(
+            f"--device {self.session.run.device}: {self.deaths + self.found_out} processes in a row have died, the "
+            f"last on {self.session.devices[child.number]}: hardly for their inputs; see whether memory is short, or "
+            "name other devices (what is recorded stays, and --resume goes on)"
+        )

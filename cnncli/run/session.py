@@ -171,7 +171,9 @@ def _without_models(name: str, task: Task, options: Any, config: EngineConfig) -
     """A task that is computed without a network, on the CPU."""
     _refuse_models(name, config)
     if config.device not in ("auto", "cpu"):
-        raise UsageError(f"--device {config.device}: {name} is computed by {task.own_engine} on the CPU here")
+        raise UsageError(
+            f"--device {config.device}: {name} is computed by {task.own_engine} on the CPU here; use --device cpu"
+        )
     if config.engine not in ("auto", task.own_engine) or config.precision not in ("auto", "fp32"):
         raise UsageError(f"{name} is computed by {task.own_engine} on the CPU here; leave --engine and --precision out")
     digest = options_digest(options, engine=task.own_engine)

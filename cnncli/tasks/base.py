@@ -19,6 +19,7 @@ from cnncli.io.pictures import WRITTEN_FORMATS, Picture
 from cnncli.io.weights import ModelInfo
 
 Outputs = Mapping[str, np.ndarray]
+DECODING = ("auto", "full", "device")  # see ClassifyOptions and DetectOptions
 
 
 @dataclass(frozen=True)

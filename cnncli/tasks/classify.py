@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnncli.config import check_choice
 from cnncli.errors import UsageError
 from cnncli.imaging.draw import caption_lines
 from cnncli.imaging.geometry import resize_and_crop
@@ -14,10 +15,9 @@ from cnncli.io.images import Photo, decode, decode_reduced
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.classify import Classification, Embedding, Label
-from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
+from cnncli.tasks.base import DECODING, BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
-DECODING = ("auto", "full", "device")
 DEVICE_FILTERS = ("bilinear", "bicubic")  # what torch resizes with as Pillow does, antialiased
 MOST_SHRINKING = 64  # times: torch holds a filter's weights in 48 kB of a GPU, which is enough for bicubic up to 90
 
@@ -43,8 +43,7 @@ class ClassifyOptions(Options):
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise UsageError(f"--top-k {self.top_k}: at least 1 label is needed")
-        if self.decode not in DECODING:
-            raise UsageError(f"--decode {self.decode}: choose {', '.join(DECODING[:-1])} or {DECODING[-1]}")
+        check_choice("--decode", self.decode, DECODING)
 
 
 class Classify(BaseTask):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnncli.config import check_choice
 from cnncli.errors import InputError, UsageError
 from cnncli.imaging.boxes import areas, decode_boxes, lies_in_larger, stated_anchors, suppress_per_class
 from cnncli.imaging.draw import draw_boxes
@@ -15,11 +16,10 @@ from cnncli.io.images import Photo, decode
 from cnncli.io.pictures import Picture
 from cnncli.io.weights import ModelInfo
 from cnncli.results.detect import Detection, Detections
-from cnncli.tasks.base import BaseTask, Options, Outputs, Request, finite
+from cnncli.tasks.base import DECODING, BaseTask, Options, Outputs, Request, finite
 from cnncli.tasks.labels import class_indices, class_labels
 
 MOST_OF_ALL_VIEWS = 20_000  # candidates of a photo and its tiles: suppression takes time by their square
-DECODING = ("auto", "full", "device")
 CUT_MARGIN = 0.02  # of a tile's side: a box that ends this near to its inner edge may be part of a larger object
 
 
@@ -57,8 +57,7 @@ class DetectOptions(Options):
             raise UsageError(f"--tile {self.tile}: give at least 32 pixels")
         if not 0 <= self.tile_overlap < 0.9:
             raise UsageError(f"--tile-overlap {self.tile_overlap:g}: give a part from 0 to 0.9")
-        if self.decode not in DECODING:
-            raise UsageError(f"--decode {self.decode}: choose {', '.join(DECODING[:-1])} or {DECODING[-1]}")
+        check_choice("--decode", self.decode, DECODING)
         if self.decode == "device" and self.tile is not None:
             raise UsageError("--tile: tiles are cut out of decoded photos; leave it out, or --decode device")
 

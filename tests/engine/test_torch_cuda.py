@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -36,6 +37,7 @@ class Device:
             name=name,
             record_event=lambda: self.noted("event", name),
             wait_event=lambda event: self.noted("wait", name, event),
+            synchronize=lambda: self.noted("synchronize", name),
         )
 
     def noted(self, *note) -> str:
@@ -79,7 +81,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def test_each_stream_waits_for_what_it_needs(device: Device) -> None:
-    overlap = Overlap(CPU, lambda images: (device.noted("network", device.current) and images * 2,))
+    overlap = Overlap(CPU, lambda images: (device.noted("network", device.current) and images * 2,), False)
     (answer,) = overlap.run(np.arange(6).reshape(2, 3))
     assert answer.tolist() == [[0, 2, 4], [6, 8, 10]]
     assert device.notes == [
@@ -96,10 +98,52 @@ def test_each_stream_waits_for_what_it_needs(device: Device) -> None:
 
 
 def test_what_is_made_on_the_device_is_made_on_the_stream_of_copies(device: Device) -> None:
-    overlap = Overlap(CPU, lambda images: (images,))
+    overlap = Overlap(CPU, lambda images: (images,), True)
     made = lambda: device.noted("made", device.current) and torch.ones(1)  # noqa: E731
     assert overlap.run_made(made)[0].tolist() == [1]
-    assert device.notes[0] == ("made", "in")
+    assert device.notes[:2] == [("synchronize", "in"), ("made", "in")]  # the decoder's own stream waits for nothing
+
+
+def test_a_call_alone_waits_for_the_others_and_holds_them_off(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    overlap = Overlap(CPU, lambda images: (images,), False)
+    running: list[int] = []
+    together: list[int] = []
+
+    def work(alone: bool) -> None:
+        with overlap._place(alone):
+            running.append(1)
+            time.sleep(0.002)
+            if alone:
+                together.append(len(running))
+            running.pop()
+
+    threads = [threading.Thread(target=work, args=(number % 4 == 0,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert together == [1] * 6
+
+
+def test_a_lack_of_memory_is_met_alone_first(lite0: Weights) -> None:
+    """While other calls hold the memory, a batch does not fit that would by itself."""
+    engine = TorchEngine(lite0, "cpu", "fp32", threads=1)
+    batch = batch_for(lite0)[:2]
+    expected = engine.run(batch)["logits"]
+    asked: list[bool] = []
+
+    class Crowded:
+        def run(self, array: np.ndarray, alone: bool) -> list[np.ndarray]:
+            asked.append(alone)
+            if not alone:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return [value.numpy() for value in engine.forward(torch.from_numpy(array))]
+
+    engine._overlap = Crowded()
+    np.testing.assert_array_equal(engine.run(batch)["logits"], expected)
+    assert asked == [False, True]
 
 
 def test_a_shape_that_comes_often_is_recorded_once(device: Device) -> None:

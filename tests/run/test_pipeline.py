@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnncli.config import RunConfig
+from cnncli.engine.base import answers_of
 from cnncli.errors import DeviceError, InputError, NotDecodedError, OutOfMemoryError, OutputError
 from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
@@ -327,12 +328,22 @@ class _Encoding(BaseTask):
         return Sum(int(outputs["sum"]))
 
 
+@pytest.mark.parametrize("photos", [12, 5])
+def test_halves_of_a_batch_may_each_hold_what_can_not_be_decoded(photos: int) -> None:
+    """A batch that does not fit is halved, and each half names its own."""
+    odd = [EncodedPhoto(b"no number" if index % 2 else str(index).encode(), 4, 4) for index in range(photos)]
+    answers = answers_of(_DecodingEngine(memory=4), odd)
+    assert answers == [None if index % 2 else {"sum": index} for index in range(photos)]
+
+
 class _DecodingEngine(SumEngine):
     """Knows photos that hold a number in words; the rest it hands back."""
 
     def run(self, batch):
         if isinstance(batch, np.ndarray):
             return super().run(batch)
+        if len(batch) > self._memory:
+            raise OutOfMemoryError("full")
         foreign = [photo for photo in batch if not photo.content.isdigit()]
         if foreign:
             raise NotDecodedError(foreign)

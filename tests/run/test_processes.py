@@ -280,7 +280,7 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(tmp_path: Path) -> N
     assert sums(start(items)) == [expected(index) for index in range(300)]
 
 
-@pytest.mark.parametrize("deadly", [{0}, {40}, {299}, {70, 200}], ids=str)
+@pytest.mark.parametrize("deadly", [{0}, {40}, {299}, {70, 200}, {0, 1}, {10, 11, 12, 13}], ids=str)
 def test_a_deadly_input_becomes_a_failed_record(deadly: set[int]) -> None:
     items = [item(index, die if index in deadly else None) for index in range(300)]
     assert sums(start(items)) == [DEADLY if index in deadly else expected(index) for index in range(300)]
@@ -293,7 +293,7 @@ def test_a_single_deadly_input_fails_alone() -> None:
 
 
 def test_gives_up_where_every_process_dies() -> None:
-    with pytest.raises(DeviceError, match=r"3 processes in a row have died.*--resume"):
+    with pytest.raises(DeviceError, match=r"\d+ processes in a row have died.*--resume"):
         list(start(item(index, die) for index in range(100)))
 
 
