@@ -6,6 +6,7 @@ runs make as many calls at once as there are cores, each with a small batch; a s
 """
 
 import contextlib
+import math
 import threading
 import time
 
@@ -19,6 +20,7 @@ from cnncli.errors import DeviceError, OutOfMemoryError, WeightsError
 from cnncli.io.weights import Weights
 
 TURN = 2  # batches of each core: network and decoders push each other out of its cache, and so take turns, 2 % faster
+LARGE = 320 * 320  # px of an input: two of them no longer fit a core's cache together, and take 3 % longer
 LONG = 0.3  # seconds in a kept session of one thread after which one of more threads, opened in 0.1 s, will pay
 
 
@@ -27,12 +29,12 @@ class OnnxEngine:
 
     name = "onnx"
     device = "cpu"
-    preferred_batch = 2
 
     def __init__(self, weights: Weights, threads: int, parallel_calls: int):
         if weights.graph is None:
             raise WeightsError(f"{weights.path}: has no graph for the onnx engine; use --engine torch")
         self.parallel_calls = parallel_calls
+        self.preferred_batch = 1 if math.prod(weights.info.recipe.get("input", ())) > LARGE else 2
         self.shares_cores = parallel_calls > 1
         self.turn = TURN * parallel_calls * self.preferred_batch if self.shares_cores else 1
         self._outputs = list(weights.info.outputs)
