@@ -5,6 +5,7 @@ OpenCV's plain bilinear exactly where it shrinks. What moves scores is nvJPEG, w
 enlarges stored colours and rounds in another way than libjpeg-turbo.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -26,7 +27,7 @@ except ImportError as error:  # torchvision means to leave decoding to another p
 NO_FAULT_OF_PHOTOS = (torch.OutOfMemoryError, torch.AcceleratorError)  # RuntimeErrors too
 
 
-class Front(nn.Module):
+class Front(nn.Module, ABC):
     """Encoded photos to uint8 (N, height, width, 3) on the module's device.
 
     NotDecodedError with those that its decoder can't read, or whose pixels are not of the size that they state.
@@ -46,9 +47,9 @@ class Front(nn.Module):
             shaped.append(self.shaped(pixels).to(torch.uint8))
         return torch.stack(shaped).permute(0, 2, 3, 1).contiguous()
 
+    @abstractmethod
     def shaped(self, pixels: Tensor) -> Tensor:
         """A photo uint8 (3, H, W) as the network's input (3, height, width), whole numbers 0..255 of any type."""
-        raise NotImplementedError
 
 
 class ResizedCrop(Front):

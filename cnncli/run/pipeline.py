@@ -21,7 +21,7 @@ from cnncli.engine.device import available_cpus
 from cnncli.errors import CnncliError, InputError
 from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
-from cnncli.run.feeder import END, FED, Feeder
+from cnncli.run.feeder import Feeder
 from cnncli.run.items import Item
 from cnncli.run.workers import WorkerPool
 from cnncli.tasks.base import Outputs, Request, Result, Task
@@ -110,7 +110,7 @@ class Pipeline:
         flight.photo = photo if self.finish else None
         if isinstance(photo.pixels, EncodedPhoto):
             flight.reload, flight.undecoded = photo.reload, photo.pixels.nbytes
-        else:
+        elif not flight.admitted:  # a photo that comes back from a device is
             flight.work = self.task.working_bytes(photo.pixels)
         flight.steps = self.task.analyse(photo.pixels)
         return self._step(flight, "prepare", lambda steps: next(steps))
@@ -131,15 +131,13 @@ class Pipeline:
 
 def window_of(config: RunConfig, engines: Mapping[str, Engine]) -> int:
     """How many items a run with these engines has in flight at most."""
-    workers = config.workers or available_cpus()
-    turns = [config.batch_size or engine.turn for engine in engines.values()]
-    batches = [config.batch_size or engine.preferred_batch for engine in engines.values()]
-    # a batch in each call, one that fills, and one that is decoded meanwhile
-    called = [
-        (2 if engine.shares_cores else engine.parallel_calls + 2) * batch
-        for engine, batch in zip(engines.values(), batches, strict=True)
-    ]
-    return max(LEAST_WINDOW, 2 * workers, *(4 * batch for batch in batches), *(2 * turn for turn in turns), *called)
+    needed = [LEAST_WINDOW, 2 * (config.workers or available_cpus())]
+    for engine in engines.values():
+        batch, turn = config.batch_size or engine.preferred_batch, config.batch_size or engine.turn
+        calls = 1 if engine.shares_cores else engine.parallel_calls
+        # a batch in each call, one that fills, and one that is decoded meanwhile
+        needed += [2 * turn, max(4, calls + 2) * batch]
+    return max(needed)
 
 
 class _Loop:
@@ -147,7 +145,6 @@ class _Loop:
 
     def __init__(self, pipeline: Pipeline, items: Iterable[Item]):
         self.pipeline = pipeline
-        self.exhausted = False
         self.events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         config, engines = pipeline.config, pipeline.engines
         workers = config.workers or available_cpus()
@@ -166,7 +163,6 @@ class _Loop:
         self.most_working = 2 * workers + 2  # every worker has its next job waiting, and few photos are yet unweighed
         self.window = window_of(config, engines)
         self.feeder = Feeder(items, FEED_AHEAD, self._report)
-        self.backlog: deque[Item] = deque()  # read, not started
         self.flights: dict[int, _Flight] = {}  # started, by position
         self.working: set[int] = set()  # positions that a worker has or will have
         self.calls = dict.fromkeys(engines, 0)  # batches in each engine
@@ -190,7 +186,7 @@ class _Loop:
             if self.next_out in self.ready:
                 yield self.ready.pop(self.next_out)
                 self.next_out += 1
-            elif self.exhausted and not self.backlog and self.next_out == self.next_in:
+            elif self.feeder.exhausted and not self.feeder.backlog and self.next_out == self.next_in:
                 return
             else:
                 self._wait()
@@ -200,9 +196,8 @@ class _Loop:
 
     def _admit(self) -> None:
         """Start items while there is room."""
-        while self.backlog and self._has_room():
-            item = self.backlog.popleft()
-            self.feeder.taken()
+        while self.feeder.backlog and self._has_room():
+            item = self.feeder.take()
             position, self.next_in = self.next_in, self.next_in + 1
             if item.skipped:
                 self.ready[position] = Outcome(item)
@@ -270,13 +265,9 @@ class _Loop:
         except queue.Empty:
             self._cut_off()
             return
-        if key == FED:
-            self.backlog.append(outcome)
-        elif key == END:
-            self.exhausted = True
-            if outcome is not None:
-                raise outcome
-        elif isinstance(key, int):
+        if self.feeder.hears(key, outcome):
+            return
+        if isinstance(key, int):
             self._step_done(key, outcome)
         else:
             self._call_done(*key, outcome)

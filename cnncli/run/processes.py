@@ -16,7 +16,7 @@ from typing import Any
 from cnncli.config import RunConfig
 from cnncli.errors import CnncliError, DeviceError
 from cnncli.results.record import Run
-from cnncli.run.feeder import END, FED, Feeder
+from cnncli.run.feeder import Feeder
 from cnncli.run.forks import ANSWER, FAILED, OPENED, Channel, DeviceProcess, Forker, Work
 from cnncli.run.items import Item
 from cnncli.run.pipeline import PHOTO_BUDGET, STAGES, TICK, Outcome
@@ -74,8 +74,6 @@ class _Loop:
         self.forker = Forker(DeviceProcess(session, config, work).live)
         self.children: list[_Child] = []
         self.feeder = Feeder(items, CHUNK, self._report)
-        self.exhausted = False
-        self.backlog: deque[Item] = deque()  # read, without a position
         self.flights: dict[int, Item] = {}  # by position, until they come out
         self.waiting: deque[int] = deque()  # to be sent
         self.suspects: deque[int] = deque()  # held by processes that died
@@ -94,7 +92,7 @@ class _Loop:
                 self.held -= self.flights.pop(self.next_out).photo_bytes
                 yield self.ready.pop(self.next_out)
                 self.next_out += 1
-            elif self.exhausted and not self.backlog and self.next_out == self.next_in:
+            elif self.feeder.exhausted and not self.feeder.backlog and self.next_out == self.next_in:
                 return
             else:
                 self._wait()
@@ -126,11 +124,10 @@ class _Loop:
     def _admit(self) -> None:
         """Give items their positions while there is room for them and for their answers."""
         ahead = AHEAD * max(CHUNK, sum(child.credit for child in self.children))
-        while self.backlog and self.next_in - self.next_out < ahead and self.held < PHOTO_BUDGET:
+        while self.feeder.backlog and self.next_in - self.next_out < ahead and self.held < PHOTO_BUDGET:
             if len(self.waiting) >= CHUNK:
                 return
-            item = self.backlog.popleft()
-            self.feeder.taken()
+            item = self.feeder.take()
             position, self.next_in = self.next_in, self.next_in + 1
             self.flights[position] = item
             self.held += item.photo_bytes
@@ -168,13 +165,7 @@ class _Loop:
             key, what = self.events.get(timeout=TICK)
         except queue.Empty:
             return
-        if key == FED:
-            self.backlog.append(what)
-        elif key == END:
-            self.exhausted = True
-            if what is not None:
-                raise what
-        elif key in self.children:
+        if not self.feeder.hears(key, what) and key in self.children:
             self._hear(key, *what)
 
     def _hear(self, child: _Child, kind: str, *what: Any) -> None:
