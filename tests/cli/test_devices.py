@@ -168,3 +168,21 @@ def test_a_signal_leaves_no_process_and_a_file_to_resume(
     assert until(lambda: not any(map(exists, below)))
     lines = (tmp_path / "r.jsonl").read_bytes().splitlines()[:-1]  # the last may be torn
     assert [json.loads(line)["index"] for line in lines] == list(range(len(lines)))
+
+
+def test_processes_that_are_terminated_one_by_one_end_as_one(crops: Path, tmp_path: Path) -> None:
+    """As a launcher does it, which knows nothing of who serves whom."""
+    (tmp_path / "many.txt").write_text(f"{crops / 'rocket.jpg'}\n" * 5000)
+    words: list[Any] = ["classify", f"@{tmp_path / 'many.txt'}", "--records", tmp_path / "r.jsonl", *TWO]
+    command = [sys.executable, "-m", "cnncli", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert until(lambda: (tmp_path / "r.jsonl").exists() and (tmp_path / "r.jsonl").stat().st_size > 10_000)
+        below = descendants(process.pid)
+        for pid in below:
+            os.kill(pid, signal.SIGTERM)
+        size = (tmp_path / "r.jsonl").stat().st_size
+        assert until(lambda: (tmp_path / "r.jsonl").stat().st_size > size + 10_000)  # they go on
+        process.terminate()
+        process.wait(20)
+    assert process.returncode == 143
+    assert until(lambda: not any(map(exists, below)))

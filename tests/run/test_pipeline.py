@@ -16,6 +16,7 @@ from cnncli.errors import DeviceError, InputError, NotDecodedError, OutOfMemoryE
 from cnncli.io.encoded import EncodedPhoto
 from cnncli.io.images import Photo
 from cnncli.io.sources import Input
+from cnncli.run import pipeline
 from cnncli.run.items import Item
 from cnncli.run.pipeline import Outcome, Pipeline
 from cnncli.tasks.base import BaseTask, Request
@@ -326,6 +327,21 @@ class _Encoding(BaseTask):
     def analyse(self, image):
         outputs = yield Request("sum", image)
         return Sum(int(outputs["sum"]))
+
+
+def test_photos_that_wait_for_a_device_count_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "PHOTO_BUDGET", 5000)
+    engine = _DecodingEngine(parallel_calls=1)
+    engine.turn = engine.preferred_batch = 64
+    loaded: list[int] = []
+
+    def photo(index: int) -> Photo:
+        loaded.append(index)
+        return Photo(EncodedPhoto(b"1".zfill(1000), 4, 4), full_size=(4, 4))
+
+    items = (Item(index, Input(str(index), ""), partial(photo, index)) for index in range(200))
+    for count, _ in enumerate(Pipeline(_Encoding(), {"sum": engine}, RunConfig(workers=2)).run(items)):
+        assert len(loaded) - count <= 5 + 2 * 6  # what the budget holds, and twice what workers have at once
 
 
 @pytest.mark.parametrize("photos", [12, 5])
